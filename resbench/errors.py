@@ -1,0 +1,44 @@
+"""What can go wrong for a user, each with the exit code the command line gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ResbenchError(Exception):
+    """An error with one clear message; the command line prints it without a traceback."""
+
+    exit_code = 2
+
+
+class InputError(ResbenchError):
+    """Bad usage or bad input: the message says what was given, what is accepted and what to do."""
+
+
+class NothingMeasuredError(ResbenchError):
+    """There is nothing comparable, or nothing was measured."""
+
+    exit_code = 4
+
+
+def nearest(given: str, accepted: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Returns up to ``limit`` of ``accepted`` that look most like ``given``, best first."""
+    names = list(accepted)
+    close = difflib.get_close_matches(given.lower(), [name.lower() for name in names], n=limit, cutoff=0.5)
+    by_lower = {name.lower(): name for name in names}
+    return [by_lower[name] for name in close]
+
+
+def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
+    """Builds the error for a name that is not one of ``accepted``.
+
+    Args:
+        kind: What the name stands for, in a user's words ("model", "recipe").
+        given: The name that was given.
+        accepted: Every name that would do.
+    """
+    names = list(accepted)
+    close = nearest(given, names)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return InputError(f"unknown {kind} {given!r}.{hint} Accepted: {', '.join(names)}.")

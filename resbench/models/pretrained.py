@@ -1,0 +1,96 @@
+"""Pretrained weights of torchvision's ResNet-152: where they come from, and how a network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from resbench.errors import InputError
+
+HEAD = "fc."
+"""What the names of the head's parameters begin with: they are never taken over, the head is always new."""
+
+SHOWN = 3  # differing names or shapes in an error message
+OPTIONAL = "num_batches_tracked"  # a batch counter that files from before torch 0.4.1 lack
+
+
+def pretrained_state(weights: str | Path) -> Mapping[str, torch.Tensor]:
+    """Reads pretrained weights.
+
+    Args:
+        weights: ``"default"`` for torchvision's default (about 230 MB, downloaded once into torch's hub
+            folder), or the path of a state-dict file, which is read without running any code in it.
+
+    Raises:
+        InputError: They cannot be downloaded, there is no such file, or it holds something else.
+    """
+    return _download() if weights == "default" else _read(Path(weights))
+
+
+def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Copies every weight and buffer but the head's from ``state`` into ``network``.
+
+    Raises:
+        InputError: Names or shapes differ; the message holds the first few that do. Nothing was copied then.
+    """
+    own = network.state_dict()
+    given = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(HEAD)}
+    differences = [
+        *(f"{name} is missing" for name in wanted if name not in given and not name.endswith(OPTIONAL)),
+        *(f"{name} is not expected" for name in given if name not in wanted),
+        *(
+            f"{name} is {_shape(given[name])} instead of {_shape(wanted[name])}"
+            for name in wanted
+            if name in given and given[name].shape != wanted[name].shape
+        ),
+    ]
+    if differences:
+        shown = "; ".join(islice(differences, SHOWN))
+        raise InputError(
+            f"the weights are not those of torchvision's resnet152 ({len(differences)} differences): {shown}."
+        )
+    network.load_state_dict({**own, **given})
+
+
+def _download() -> Mapping[str, torch.Tensor]:
+    default = torchvision.models.ResNet152_Weights.DEFAULT
+    try:
+        return default.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:  # no network, a wrong hash, or a damaged file in torch's hub folder
+        raise InputError(
+            f"torchvision's weights could not be downloaded from {default.url} ({error!r}). Fetch that file "
+            "where there is a network and give its path as weights, or take weights 'random'."
+        ) from error
+
+
+def _read(path: Path) -> Mapping[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(
+            f"there is no weights file {str(path)!r}. Accepted: 'random', 'default', or the path of a state-dict file."
+        )
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make the reader raise almost anything
+        raise InputError(
+            f"weights file {str(path)!r} was refused: it is damaged or holds more than tensors "
+            f"({type(error).__name__}). Save a plain state dict: torch.save(model.state_dict(), path)."
+        ) from error
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+    ):
+        raise InputError(
+            f"weights file {str(path)!r} does not hold a state dict (names to tensors). "
+            "Save one: torch.save(model.state_dict(), path)."
+        )
+    return state
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"

@@ -1,0 +1,182 @@
+"""The networks this suite knows, by name.
+
+The registry is one dict. The project's own networks enter it when it is first asked, so importing this module
+costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from natsort import natsorted
+
+from resbench.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+STEMS = ("source", "cifar")
+"""How a network may begin: as its source has it, or with a 3x3 stride-1 convolution and no max-pool."""
+
+_REQUIRED_KEYWORDS = {"num_classes", "in_channels", "stem"}
+_OPTIONAL_KEYWORDS = {"input_size", "weights"}
+
+Builder = Callable[..., "torch.nn.Module"]
+_B = TypeVar("_B", bound=Builder)
+
+
+class DuplicateModelError(InputError):
+    """A name was registered a second time."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One registered network."""
+
+    name: str
+    """What `create_model` takes."""
+    source: str
+    """Title of where the network comes from."""
+    summary: str
+    """One line on what it is; empty where neither a summary nor a docstring was given."""
+    builder: Builder
+    """Called with keywords only: num_classes, in_channels, stem, and the two below where it takes them."""
+    accepts_input_size: bool
+    """Whether the network's layers depend on the size of its images."""
+    accepts_weights: bool
+    """Whether the network can start from given weights."""
+
+
+_ENTRIES: dict[str, ModelEntry] = {}
+
+
+def register_model(name: str, *, source: str, summary: str | None = None) -> Callable[[_B], _B]:
+    """Registers the builder it decorates; the builder itself stays as it is.
+
+    Args:
+        name: The name to register under, taken as it is written.
+        source: Title of where the network comes from.
+        summary: One line on what it is; by default the first line of the builder's docstring.
+
+    Returns:
+        The decorator. It takes a function with the keywords ``num_classes``, ``in_channels`` and ``stem``,
+        and ``input_size`` or ``weights`` where the network has a use for them.
+
+    Raises:
+        DuplicateModelError: The name is taken, be it by a network of this project.
+        InputError: The builder cannot be called with those keywords.
+    """
+
+    def register(builder: _B) -> _B:
+        _load_models()
+        if name in _ENTRIES:
+            raise DuplicateModelError(
+                f"model {name!r} is already registered (from {_ENTRIES[name].source!r}): choose another name."
+            )
+        optional = _OPTIONAL_KEYWORDS & set(inspect.signature(builder).parameters)
+        _check_callable(name, builder, _REQUIRED_KEYWORDS | optional)
+        _ENTRIES[name] = ModelEntry(
+            name=name,
+            source=source,
+            summary=summary or (inspect.getdoc(builder) or "").partition("\n")[0],
+            builder=builder,
+            accepts_input_size="input_size" in optional,
+            accepts_weights="weights" in optional,
+        )
+        return builder
+
+    return register
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the registered networks that match a wildcard pattern, in natural order.
+
+    Args:
+        pattern: Shell wildcards (``*``, ``?``, ``[ab]``), case-sensitive. No match gives an empty list.
+    """
+    _load_models()
+    return natsorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The registry's entry for one network.
+
+    Raises:
+        InputError: No network has this name; the message holds the nearest names.
+    """
+    _load_models()
+    if name not in _ENTRIES:
+        raise unknown("model", name, list_models())
+    return _ENTRIES[name]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    stem: str = "source",
+    input_size: tuple[int, int] = (32, 32),
+    weights: str | Path | None = None,
+) -> torch.nn.Module:
+    """Builds a registered network, in training mode, on torch's current default device.
+
+    Args:
+        name: A name from `list_models`.
+        num_classes: Width of the logits.
+        in_channels: Channels of the images.
+        stem: ``"source"`` or ``"cifar"``, see `STEMS`.
+        input_size: Height and width of the images in pixels; only `cnn` depends on it.
+        weights: Where the network starts from, for networks whose entry says ``accepts_weights``:
+            ``"random"``, ``"default"`` (downloaded) or a state-dict file. None is the network's own default.
+
+    Returns:
+        A network from images (N, in_channels, height, width) to logits (N, num_classes).
+
+    Raises:
+        InputError: An unknown name or stem, a number below 1, or weights for a network that takes none.
+    """
+    entry = model_entry(name)
+    if stem not in STEMS:
+        raise unknown("stem", stem, STEMS)
+    _check_at_least_one("num_classes", num_classes)
+    _check_at_least_one("in_channels", in_channels)
+    height, width = input_size
+    _check_at_least_one("input height", height)
+    _check_at_least_one("input width", width)
+    if weights is not None and not entry.accepts_weights:
+        takers = natsorted(other.name for other in _ENTRIES.values() if other.accepts_weights)
+        raise InputError(f"model {name!r} takes no weights; those that do: {', '.join(takers)}.")
+
+    optional: dict[str, Any] = {}
+    if entry.accepts_input_size:
+        optional["input_size"] = (height, width)
+    if entry.accepts_weights:
+        optional["weights"] = weights
+    return entry.builder(num_classes=num_classes, in_channels=in_channels, stem=stem, **optional)
+
+
+def _load_models() -> None:
+    """Registers the project's networks: importing them does it, the first time; later calls are free."""
+    importlib.import_module("resbench.models")
+
+
+def _check_callable(name: str, builder: Builder, keywords: set[str]) -> None:
+    try:
+        inspect.signature(builder).bind(**dict.fromkeys(keywords))
+    except TypeError as error:
+        raise InputError(
+            f"the builder of model {name!r} must take the keywords {', '.join(sorted(keywords))} "
+            f"and need no others: {error}."
+        ) from error
+
+
+def _check_at_least_one(what: str, value: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise InputError(f"{what} is {value!r}; it must be a whole number of at least 1.")
