@@ -1,0 +1,104 @@
+"""Where a number comes from: the code, the packages and the machine."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The provenance columns of ``trials.csv``."""
+
+    git_sha: str | None
+    git_dirty: bool | None
+    resbench: str
+    torch: str
+    torchvision: str
+    cuda: str | None
+    cudnn: str | None
+    driver: str | None
+    python: str
+    host_cpu: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON types."""
+        return asdict(self)
+
+
+def collect() -> Provenance:
+    """Reads the versions of everything that could change a result.
+
+    ``git_sha`` and ``git_dirty`` are those of the checkout that resbench runs from; ``None`` where it is
+    installed from a package. ``driver`` is the NVIDIA driver's version, ``None`` without CUDA.
+    """
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    cudnn = torch.backends.cudnn.version() if has_cuda else None
+    sha = _git("rev-parse", "HEAD")
+    return Provenance(
+        git_sha=sha,
+        git_dirty=None if sha is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        resbench=_version("resbench"),
+        torch=torch.__version__,
+        torchvision=_version("torchvision"),
+        cuda=torch.version.cuda if has_cuda else None,
+        cudnn=str(cudnn) if cudnn else None,
+        driver=_nvidia_driver() if has_cuda else None,
+        python=platform.python_version(),
+        host_cpu=host_cpu(),
+    )
+
+
+def _version(package: str) -> str:
+    """Returns an installed package's version."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*arguments: str) -> str | None:
+    """Runs git in the checkout that holds this file; ``None`` where that is not one of resbench's own."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _nvidia_driver() -> str | None:
+    """Returns the NVIDIA driver's version."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return None
+    return version.decode() if isinstance(version, bytes) else str(version)
+
+
+def host_cpu() -> str:
+    """Returns the processor's model name and how many of its threads this machine has."""
+    import psutil
+
+    name = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        name = found[1].strip() if found else name
+    elif sys.platform == "darwin":
+        done = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
+        name = done.stdout.strip() or name
+    return f"{name} x{psutil.cpu_count(logical=True)}"

@@ -1,0 +1,155 @@
+"""Suites: TOML files that name models, seeds and the rest of what a comparison holds fixed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from resbench.errors import InputError, nearest, unknown
+from resbench.schema import format_input
+
+Seeds = Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]]
+
+
+class EngineOptions(BaseModel):
+    """The ``[engine]`` table: what changes speed, not learning."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    device: str = "auto"
+    """``auto`` (cuda, then mps, then cpu), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
+    precision: str = "auto"
+    """``auto`` (bf16 on CUDA, else fp32), ``fp32``, ``tf32`` or ``bf16``."""
+    compile: str = "auto"
+    """``auto`` (on with CUDA, else off), ``on`` or ``off``."""
+    memory_format: str = "channels_last"
+    """``channels_last`` or ``contiguous``."""
+
+
+class Suite(BaseModel):
+    """What to compare, and what is the same for all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    models: list[str] = Field(min_length=1)
+    """Registry names; wildcards are welcome."""
+    description: str = ""
+    stem: str = "source"
+    dataset: str = "cifar10"
+    fallback_dataset: str | None = None
+    """Used, and said loudly, where the dataset is neither on disk nor downloadable."""
+    input: str | None = None
+    """Such as ``3x224x224``; the dataset's own size where it is not given."""
+    recipe: str = "common"
+    budget: str | None = None
+    """The recipe's own where it is not given."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """The recipe's own where it is not given."""
+    seeds: Seeds = 1
+    """How many (0, 1, ...), or which."""
+    weights: str | None = None
+    """For models that take them: ``random``, ``default`` or a state-dict file."""
+    engine: EngineOptions = EngineOptions()
+
+    @field_validator("seeds")
+    @classmethod
+    def _not_empty(cls, seeds: int | list[int]) -> int | list[int]:
+        """Refuses an empty or repeating list of seeds."""
+        if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
+            raise ValueError("give at least one seed, and each only once")
+        return seeds
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+def suite_folders() -> list[Path]:
+    """Returns where suites are looked up: a checkout's ``benchmarks/suites``, then the package's own."""
+    package = Path(__file__).resolve().parent
+    return [folder for folder in (package.parent / "benchmarks" / "suites", package / "suites") if folder.is_dir()]
+
+
+def suite_names() -> list[str]:
+    """Returns the names that :func:`load_suite` finds."""
+    return sorted({path.stem for folder in suite_folders() for path in folder.glob("*.toml")})
+
+
+def load_suite(name: str, **changes: Any) -> Suite:
+    """Reads a suite by name or path and applies changes to it.
+
+    Args:
+        name: A name from :func:`suite_names`, or the path of a TOML file.
+        **changes: Fields that replace the file's, unless they are ``None``. Fields of ``engine`` are given by
+            their own names.
+
+    Raises:
+        InputError: There is no such suite, or it is not valid; the message names the key and the nearest.
+    """
+    path = Path(name).expanduser()
+    if path.suffix != ".toml":
+        found = [folder / f"{name}.toml" for folder in suite_folders() if (folder / f"{name}.toml").is_file()]
+        if not found:
+            raise unknown("suite", name, [*suite_names(), "or the path of a .toml file"])
+        path = found[0]
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the suite {str(path)!r}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the suite {str(path)!r} is not valid TOML: {error}.") from error
+    data.setdefault("name", path.stem)
+    return make_suite(data, where=f"the suite {str(path)!r}", **changes)
+
+
+def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any) -> Suite:
+    """Checks a suite's fields, with changes applied as in :func:`load_suite`.
+
+    Raises:
+        InputError: A key or a value is wrong; every fault is named.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    engine = {key: given.pop(key) for key in EngineOptions.model_fields if key in given}
+    merged = {**data, **given}
+    if engine:
+        merged["engine"] = {**merged.get("engine", {}), **engine}
+    try:
+        return Suite.model_validate(merged)
+    except ValidationError as error:
+        faults = [_explain(fault) for fault in error.errors()]
+        raise InputError(f"{where} is not valid: {'; '.join(dict.fromkeys(faults))}.") from error
+
+
+def _explain(fault: Any) -> str:
+    """Says in a user's words what pydantic found."""
+    path = [str(part) for part in fault["loc"] if not str(part).startswith(("list[", "constrained", "int"))]
+    key = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = EngineOptions.model_fields if path[0] == "engine" and len(path) > 1 else Suite.model_fields
+        close = nearest(path[-1], known, limit=1)
+        hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+        return f"unknown key {key!r}{hint}"
+    if fault["type"] == "missing":
+        return f"the key {key!r} is missing"
+    return f"the key {key!r} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def parse_input(text: str) -> tuple[int, int, int]:
+    """Reads an input shape such as ``3x224x224`` (channels, height, width).
+
+    Raises:
+        InputError: It is not three positive numbers.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text.strip().lower())
+    sides = tuple(int(side) for side in match.groups()) if match else ()
+    if len(sides) != 3 or 0 in sides:
+        raise InputError(
+            f"cannot read the input {text!r}. Give channels x height x width, such as {format_input((3, 224, 224))}."
+        )
+    return sides
