@@ -1,0 +1,1 @@
+"""Executors run planned trials, watch them, and hand their records to the store."""

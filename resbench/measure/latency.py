@@ -1,0 +1,127 @@
+"""Forward and backward time of a network on one fixed batch.
+
+The measuring loop is :func:`time_calls`: warm up, then mark, call, mark, and read the marks once at the end.
+Latency and memory are measured in separate passes, and throughput of training is not measured here but by the
+training loop itself, which also makes its batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from resbench.devices import Device
+from resbench.training.engine import Engine
+
+MIN_CALLS = 5
+MAX_CALLS = 100
+WARM_UP_CALLS = 2
+MAX_SECONDS = 2.0
+"""No further call is started after this long, once there are ``MIN_CALLS``."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each call."""
+
+    seconds: tuple[float, ...]
+
+    def ms(self, quantile: float = 0.5) -> float:
+        """Returns a quantile (0..1) in ms."""
+        return float(np.quantile(self.seconds, quantile)) * 1000
+
+    def per_second(self, images: int) -> float:
+        """Returns images a second at the median, for calls of that many images."""
+        return images / (self.ms() / 1000)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of one network at one batch size."""
+
+    single: Timing
+    """Forward pass of one image, eval mode."""
+    inference: Timing
+    """Forward pass of a batch, eval mode."""
+    forward: Timing
+    """Forward pass and loss of a batch, train mode."""
+    backward: Timing
+    """Backward pass of a batch."""
+    step: Timing | None
+    """Forward, backward and update of a batch; ``None`` where training itself is going to tell."""
+
+
+def time_calls(call: Callable[[], object], device: Device, *, max_seconds: float = MAX_SECONDS) -> Timing:
+    """Times a call again and again: from ``MIN_CALLS`` to ``MAX_CALLS`` times, for about ``max_seconds``."""
+    for _ in range(WARM_UP_CALLS):
+        call()
+    device.synchronize()
+    marks = [device.mark()]
+    spent = 0.0
+    while len(marks) <= MAX_CALLS and (len(marks) <= MIN_CALLS or spent < max_seconds):
+        call()
+        marks.append(device.mark())
+        if len(marks) > device.queue_depth + 1:
+            reached = marks[-1 - device.queue_depth]
+            device.wait(reached)
+            spent = device.elapsed_s(marks[0], reached)
+    device.synchronize()
+    return Timing(tuple(device.elapsed_s(a, b) for a, b in pairwise(marks)))
+
+
+def measure_latency(
+    engine: Engine,
+    device: Device,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    *,
+    with_step: bool,
+    max_seconds: float = MAX_SECONDS,
+) -> Latency:
+    """Times the passes of an engine's model; the model is trained by it and of no further use.
+
+    Args:
+        engine: Whose model is measured, in its precision and memory format.
+        device: The engine's.
+        batch: images [B, C, H, W] and labels [B] on the device.
+        with_step: Whether whole training steps are timed too.
+        max_seconds: For each of the timings.
+    """
+    images, labels = batch
+    engine.set_learning_rate(0.0)
+
+    engine.model.eval()
+    with torch.inference_mode():
+        single = time_calls(lambda: engine.forward(images[:1]), device, max_seconds=max_seconds)
+        inference = time_calls(lambda: engine.forward(images), device, max_seconds=max_seconds)
+
+    engine.model.train()
+    forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
+    step = None
+    if with_step:
+        step = time_calls(lambda: engine.train_step(images, labels), device, max_seconds=max_seconds)
+    return Latency(single, inference, forward, backward, step)
+
+
+def _time_forward_and_backward(
+    engine: Engine, device: Device, images: torch.Tensor, labels: torch.Tensor, max_seconds: float
+) -> tuple[Timing, Timing]:
+    """Times both halves of the same passes, since a backward pass needs its own forward pass."""
+    halves: list[tuple[object, object, object]] = []
+
+    def both() -> None:
+        start = device.mark()
+        loss, _ = engine.loss(images, labels)
+        middle = device.mark()
+        loss.backward()
+        halves.append((start, middle, device.mark()))
+        engine.optimizer.zero_grad(set_to_none=True)
+
+    time_calls(both, device, max_seconds=max_seconds)
+    measured = halves[WARM_UP_CALLS:]
+    forward = Timing(tuple(device.elapsed_s(start, middle) for start, middle, _ in measured))
+    backward = Timing(tuple(device.elapsed_s(middle, end) for _, middle, end in measured))
+    return forward, backward

@@ -1,0 +1,142 @@
+"""All instruments on one network at one batch size: what it costs before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from resbench.devices import Device, apply_precision, open_device
+from resbench.measure.flops import Complexity, measure_complexity
+from resbench.measure.latency import Latency, measure_latency
+from resbench.measure.memory import MemoryUse, measure_memory, memory_level
+from resbench.recipes import Recipe, get_recipe
+from resbench.registry import create_model, model_entry
+from resbench.schema import EngineSettings, ProfileRecord, format_input
+from resbench.training.engine import Engine
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured."""
+
+    model: str
+    stem: str
+    input: tuple[int, int, int]
+    """Channels, height, width."""
+    num_classes: int
+    batch_size: int
+    engine: EngineSettings
+
+    def build(self, weights: str | None = "random") -> nn.Module:
+        """Builds the network on torch's default device.
+
+        Args:
+            weights: For a model that takes them; ``None`` is the model's own default.
+        """
+        channels, height, width = self.input
+        return create_model(
+            self.model,
+            num_classes=self.num_classes,
+            in_channels=channels,
+            stem=self.stem,
+            input_size=(height, width),
+            weights=weights if model_entry(self.model).accepts_weights else None,
+        )
+
+    def fixed_batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns a batch of noise: images [B, C, H, W] in the engine's memory format and labels [B]."""
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(self.batch_size, *self.input, generator=generator)
+        labels = torch.randint(self.num_classes, (self.batch_size,), generator=generator)
+        channels_last = self.engine.memory_format == "channels_last"
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return images.to(device, memory_format=layout), labels.to(device)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the instruments say."""
+
+    complexity: Complexity
+    latency: Latency
+    memory: MemoryUse
+    compiled: bool
+    """Whether compiled code was timed."""
+
+
+def measure_profile(
+    subject: Subject, recipe: Recipe, device: Device, *, with_step: bool, on_phase: Callable[[str], None]
+) -> Profile:
+    """Builds the network and measures it: memory first, while the process is clean, then time, then arithmetic.
+
+    Args:
+        subject: What to measure.
+        recipe: Its optimizer decides what training memory holds.
+        device: The seam of the subject's device.
+        with_step: Whether whole training steps are timed.
+        on_phase: Told ``build`` and ``profile`` as they begin.
+    """
+    on_phase("build")
+    level = memory_level(device)
+    batch = subject.fixed_batch(device.torch_device)
+    engine = Engine(subject.build(), recipe, subject.engine)
+    on_phase("profile")
+    memory = measure_memory(engine, device, batch, level_mib=level)
+    latency = measure_latency(engine, device, batch, with_step=with_step)
+    complexity = measure_complexity(subject.build, subject.input)
+    return Profile(complexity, latency, memory, engine.compiled)
+
+
+def profile_record(
+    subject: Subject, profile: Profile, *, device_name: str, trial_id: str | None = None
+) -> ProfileRecord:
+    """Returns the row of ``profile.csv``."""
+    complexity, latency, memory = profile.complexity, profile.latency, profile.memory
+    return ProfileRecord(
+        trial_id=trial_id,
+        model=subject.model,
+        source=model_entry(subject.model).source,
+        stem=subject.stem,
+        input=format_input(subject.input),
+        num_classes=subject.num_classes,
+        batch_size=subject.batch_size,
+        device_name=device_name,
+        precision=subject.engine.precision,
+        memory_format=subject.engine.memory_format,
+        compiled=profile.compiled,
+        params=complexity.params,
+        trainable_params=complexity.trainable_params,
+        macs=complexity.macs,
+        macs_fvcore=complexity.macs_fvcore,
+        forward_flops=complexity.forward_flops,
+        train_flops_per_image=complexity.train_flops_per_image,
+        activations=complexity.activations,
+        latency_ms_p50=latency.single.ms(),
+        latency_ms_p90=latency.single.ms(0.9),
+        inference_ms_p50=latency.inference.ms(),
+        inference_ms_p90=latency.inference.ms(0.9),
+        inference_images_per_second=latency.inference.per_second(subject.batch_size),
+        forward_ms=latency.forward.ms(),
+        backward_ms=latency.backward.ms(),
+        train_images_per_second=latency.step.per_second(subject.batch_size) if latency.step else None,
+        inference_memory_mib=memory.inference_mib,
+        peak_memory_allocated_mib=memory.training_allocated_mib,
+        peak_memory_reserved_mib=memory.training_reserved_mib,
+    )
+
+
+def run_profile(subject: Subject, emit: Callable[[str, dict[str, object]], None]) -> None:
+    """Measures one subject in this process and emits its ``profile`` row."""
+    apply_precision(subject.engine.precision)
+    device = open_device(subject.engine.device)
+    profile = measure_profile(
+        subject,
+        get_recipe("common"),
+        device,
+        with_step=True,
+        on_phase=lambda phase: emit("phase", {"phase": phase}),
+    )
+    emit("profile", profile_record(subject, profile, device_name=device.name).to_dict())

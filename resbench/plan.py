@@ -1,0 +1,220 @@
+"""From a suite to its planned trials: every name resolved, every mistake found before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from resbench.budget import Budget, parse_budget, plan_spending
+from resbench.data.datasets import Dataset, DatasetUnavailableError, load_dataset
+from resbench.devices import resolve_device, resolve_precision
+from resbench.errors import InputError, unknown
+from resbench.measure.flops import count_training_flops
+from resbench.measure.profile import Subject
+from resbench.recipes import Recipe, get_recipe
+from resbench.registry import STEMS, list_models, model_entry
+from resbench.schema import EngineSettings, Trial, format_input
+from resbench.suite import EngineOptions, Suite, parse_input
+from resbench.trial import Inputs
+
+COMPILE_MODES = ("auto", "on", "off")
+MEMORY_FORMATS = ("channels_last", "contiguous")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite, resolved."""
+
+    suite: Suite
+    trials: list[Trial]
+    inputs: Inputs
+    notices: list[str]
+    """What the user must know, such as a dataset that took another's place."""
+
+
+def plan_suite(
+    suite: Suite, *, data_dir: Path | None = None, on_message: Callable[[str], None] = lambda message: None
+) -> Plan:
+    """Resolves a suite on this machine and loads its dataset once, so that bad data is found here.
+
+    Args:
+        suite: What to run.
+        data_dir: Where downloaded datasets are, or go.
+        on_message: Told what takes time.
+
+    Raises:
+        InputError: Any name, number or file of the suite is wrong.
+    """
+    models = expand_models(suite.models)
+    if suite.stem not in STEMS:
+        raise unknown("stem", suite.stem, STEMS)
+    recipe = get_recipe(suite.recipe)
+    budget = parse_budget(suite.budget or recipe.budget)
+    engine = resolve_engine(suite.engine)
+    shape = parse_input(suite.input) if suite.input else None
+    _check_weights(suite, models)
+
+    inputs, dataset, notices = _load(suite, data_dir, shape, on_message)
+    batch_size = suite.batch_size or recipe.batch_size
+    trials = [
+        Trial(
+            model=model,
+            stem=suite.stem,
+            dataset=dataset.name,
+            dataset_fingerprint=dataset.fingerprint,
+            num_classes=dataset.num_classes,
+            input=shape or dataset.image_shape,
+            recipe=recipe.name,
+            batch_size=batch_size,
+            budget=str(budget),
+            seed=seed,
+            engine=engine,
+            weights=_weights_identity(model, suite.weights),
+        )
+        for turn, seed in enumerate(suite.seed_list)
+        for model in _rotated(models, turn)
+    ]
+    _check_fit(dataset, shape, batch_size, recipe)
+    _check_budget(budget, trials, len(dataset.train) // batch_size)
+    return Plan(suite, trials, inputs, notices)
+
+
+def expand_models(names: list[str]) -> list[str]:
+    """Returns the registry names that a list of names and wildcards means, each once, in the order given.
+
+    Raises:
+        InputError: A name is unknown or a wildcard matches nothing.
+    """
+    chosen: list[str] = []
+    for name in names:
+        if any(mark in name for mark in "*?["):
+            matches = list_models(name)
+            if not matches:
+                raise unknown("model pattern", name, list_models())
+            chosen += matches
+        else:
+            chosen.append(model_entry(name).name)
+    return list(dict.fromkeys(chosen))
+
+
+def resolve_engine(options: EngineOptions) -> EngineSettings:
+    """Turns every ``auto`` into what this machine has.
+
+    Raises:
+        InputError: A setting is unknown, or this machine does not have it.
+    """
+    if options.compile not in COMPILE_MODES:
+        raise unknown("compile mode", options.compile, COMPILE_MODES)
+    if options.memory_format not in MEMORY_FORMATS:
+        raise unknown("memory format", options.memory_format, MEMORY_FORMATS)
+    device = resolve_device(options.device)
+    precision = resolve_precision(options.precision, device)
+    compiled = options.compile == "on" or (options.compile == "auto" and device.startswith("cuda"))
+    return EngineSettings(device, precision, compile=compiled, memory_format=options.memory_format)
+
+
+def _load(
+    suite: Suite,
+    data_dir: Path | None,
+    shape: tuple[int, int, int] | None,
+    on_message: Callable[[str], None],
+) -> tuple[Inputs, Dataset, list[str]]:
+    """Loads the suite's dataset, or the one it falls back to."""
+    resize = shape[1:] if shape else None
+    spec, notices = suite.dataset, []
+    try:
+        dataset = load_dataset(spec, data_dir=data_dir, resize=resize, progress=on_message)
+    except DatasetUnavailableError as error:
+        if suite.fallback_dataset is None:
+            raise
+        spec = suite.fallback_dataset
+        notices.append(
+            f"{suite.dataset} IS NOT AVAILABLE HERE; USING {spec} INSTEAD. Its accuracies say nothing about "
+            f"{suite.dataset}. ({error})"
+        )
+        dataset = load_dataset(spec, data_dir=data_dir, resize=resize, progress=on_message)
+    return Inputs(spec, data_dir, resize, suite.weights), dataset, notices
+
+
+def _check_fit(dataset: Dataset, shape: tuple[int, int, int] | None, batch_size: int, recipe: Recipe) -> None:
+    """Checks that the dataset fits the input, the batch size and the recipe.
+
+    Raises:
+        InputError: It does not.
+    """
+    channels, height, width = dataset.image_shape
+    if shape and shape[0] != channels:
+        raise InputError(
+            f"the input {format_input(shape)} has {shape[0]} channels and the images of {dataset.name} have "
+            f"{channels}. Give {channels}x{shape[1]}x{shape[2]}."
+        )
+    if batch_size > len(dataset.train):
+        raise InputError(
+            f"the batch size {batch_size} is larger than the training set of {dataset.name} "
+            f"({len(dataset.train)} images): no full batch. Give a smaller batch_size (--batch-size)."
+        )
+    if recipe.augmentation.crop_padding >= min(height, width):
+        raise InputError(
+            f"recipe {recipe.name!r} reflects {recipe.augmentation.crop_padding} pixels and the images of "
+            f"{dataset.name} are only {height}x{width}."
+        )
+    if recipe.augmentation.colour_jitter and channels != 3:
+        raise InputError(f"recipe {recipe.name!r} changes colours and {dataset.name} has {channels} channel(s).")
+
+
+def _check_budget(budget: Budget, trials: list[Trial], steps_per_epoch: int) -> None:
+    """Checks that the budget buys every trial a step; FLOPs are counted only where they are the budget's unit.
+
+    Raises:
+        InputError: It buys one of them none.
+    """
+    for trial in {trial.model: trial for trial in trials}.values():
+        flops = None
+        if budget.unit == "flop":
+            subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
+            with torch.device("meta"):
+                flops = count_training_flops(subject.build(), trial.input)
+        plan_spending(
+            budget,
+            batch_size=trial.batch_size,
+            steps_per_epoch=steps_per_epoch,
+            train_flops_per_image=flops,
+        )
+
+
+def _check_weights(suite: Suite, models: list[str]) -> None:
+    """Checks that given weights are for models that take them and, where they are a file, that it is there.
+
+    Raises:
+        InputError: They are not.
+    """
+    if suite.weights in {None, "random", "default"}:
+        return
+    if not any(model_entry(model).accepts_weights for model in models):
+        raise InputError(f"weights {suite.weights!r} were given and none of {', '.join(models)} takes weights.")
+    if not Path(str(suite.weights)).expanduser().is_file():
+        raise InputError(f"the weights file {suite.weights!r} does not exist.")
+
+
+def _weights_identity(model: str, weights: str | None) -> str:
+    """Names a model's initial weights without a path: a file is known by its name and what it holds."""
+    if not model_entry(model).accepts_weights:
+        return "random"
+    if weights is None:
+        return "default" if model == "resnet152_frozen" else "random"
+    if weights in {"random", "default"}:
+        return weights
+    path = Path(weights).expanduser()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path.name}:{digest[:12]}"
+
+
+def _rotated(models: list[str], turn: int) -> list[str]:
+    """Returns the models with a later one first each turn, so that none always runs on the coolest machine."""
+    shift = turn % len(models)
+    return models[shift:] + models[:shift]

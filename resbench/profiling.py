@@ -1,0 +1,86 @@
+"""Measuring networks without training them: what ``resbench profile`` does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resbench.errors import NothingMeasuredError, unknown
+from resbench.executors.local import run_in_process
+from resbench.measure.profile import Subject, run_profile
+from resbench.plan import expand_models, resolve_engine
+from resbench.registry import STEMS
+from resbench.schema import ProfileRecord, columns
+from resbench.store import Store
+from resbench.suite import EngineOptions, parse_input
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def profile_models(
+    models: list[str],
+    *,
+    stem: str = "source",
+    input_shape: str = "3x32x32",
+    num_classes: int = 10,
+    batch_sizes: list[int],
+    engine: dict[str, str] | None = None,
+    out: Path | None = None,
+    on_message: Callable[[str], None] = lambda text: None,
+) -> pd.DataFrame:
+    """Measures networks at one or more batch sizes, each in a process of its own.
+
+    Args:
+        models: Registry names; wildcards are welcome.
+        stem: ``source`` or ``cifar``.
+        input_shape: Such as ``3x32x32``.
+        num_classes: Width of the logits.
+        batch_sizes: Images a batch.
+        engine: Fields of :class:`~resbench.suite.EngineOptions` that differ from the defaults.
+        out: A results folder that gets ``profile`` events and ``profile.csv``.
+        on_message: Told what is being measured, and what failed.
+
+    Returns:
+        The columns of :class:`~resbench.schema.ProfileRecord`; ``attrs["failed"]`` says how many cells failed.
+
+    Raises:
+        InputError: A name or a setting is wrong, or the folder cannot be written to.
+        NothingMeasuredError: Every cell failed.
+    """
+    import pandas as pd
+
+    if stem not in STEMS:
+        raise unknown("stem", stem, STEMS)
+    settings = resolve_engine(EngineOptions(**(engine or {})))
+    shape = parse_input(input_shape)
+    subjects = [
+        Subject(name, stem, shape, num_classes, batch_size, settings)
+        for name in expand_models(models)
+        for batch_size in batch_sizes
+    ]
+    store = Store(out, create=True) if out else None
+    rows: list[dict[str, Any]] = []
+
+    def keep(kind: str, data: dict[str, Any]) -> None:
+        if kind == "profile":
+            rows.append(data)
+            if store:
+                store.append("profile", data)
+
+    with tempfile.TemporaryDirectory(prefix="resbench-") as scratch:
+        for number, subject in enumerate(subjects, start=1):
+            on_message(f"[{number}/{len(subjects)}] {subject.model} at batch {subject.batch_size}")
+            measured = len(rows)
+            ended = run_in_process(run_profile, (subject,), log=Path(scratch) / "log", on_message=keep)
+            if len(rows) == measured:
+                on_message(f"{subject.model} at batch {subject.batch_size} failed: {ended}")
+    if not rows:
+        raise NothingMeasuredError("nothing was measured: every network failed.")
+    if store:
+        store.derive()
+    frame = pd.DataFrame(rows, columns=columns(ProfileRecord))
+    frame.attrs["failed"] = len(subjects) - len(rows)
+    return frame

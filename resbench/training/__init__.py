@@ -1,0 +1,1 @@
+"""The training step, the loop that spends the budget, and the time ledger."""
