@@ -1,0 +1,54 @@
+# Everything here works on a fresh machine with Python 3.11+, pip and make; the first target that needs it
+# creates .venv and installs what constraints.txt pins.
+#
+#   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
+#   make test | lint | latency | report [OUT=DIR] | setup | clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+SUITE ?=
+BUDGET ?=
+MODELS ?=
+DATASET ?=
+OUT ?=
+RESULTS = $(or $(OUT),results/$(or $(SUITE),smoke))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench test lint latency report clean
+
+help: ## Show what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(READY) ## Create .venv and install the tested versions
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+bench: $(READY) ## Run a suite: cifar10 where CUDA is, smoke elsewhere
+	$(BIN)/resbench bench $(SUITE) \
+	  $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+latency: $(READY) ## Time forward and backward of every network with pytest-benchmark
+	@mkdir -p results/latency
+	$(BIN)/python -m pytest benchmarks/test_latency.py --benchmark-only \
+	  --benchmark-json=results/latency/latency.json
+
+report: $(READY) ## Rebuild the tables and plots of a results folder
+	$(BIN)/resbench report '$(RESULTS)'
+
+clean: ## Remove the environment and caches, not the results
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""What every test shares: one thread a process, a cache of its own, and no GPU tests without a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: parallel test processes must not fight for cores
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps decoded datasets out of the user's cache folder."""
+    folder = tmp_path_factory.getbasetemp() / "resbench-cache"
+    monkeypatch.setenv("RESBENCH_CACHE", str(folder))
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none."""
+    gpu_items = [item for item in items if "gpu" in item.keywords]
+    if not gpu_items:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
