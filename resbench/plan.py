@@ -132,9 +132,10 @@ def _load(
         if suite.fallback_dataset is None:
             raise
         spec = suite.fallback_dataset
+        on_message(str(error))
         notices.append(
-            f"{suite.dataset} IS NOT AVAILABLE HERE; USING {spec} INSTEAD. Its accuracies say nothing about "
-            f"{suite.dataset}. ({error})"
+            f"{suite.dataset} is neither on disk nor downloadable here: THIS RUN USES {spec} INSTEAD. "
+            f"Its accuracies say nothing about {suite.dataset}."
         )
         dataset = load_dataset(spec, data_dir=data_dir, resize=resize, progress=on_message)
     return Inputs(spec, data_dir, resize, suite.weights), dataset, notices

@@ -131,6 +131,9 @@ class _Run:
     def _profile(self) -> None:
         """Measures what the network costs and notes it."""
         profile = measure_profile(self.subject, self.recipe, self.device, with_step=False, on_phase=self._phase)
+        cold = "compile" if self.trial.engine.compile else "warmup"
+        self.ledger.add(cold, profile.warm_up_s)
+        self.ledger.add("profile", -profile.warm_up_s)
         row = profile_record(
             self.subject, profile, device_name=self.device.name, trial_id=self.trial.trial_id
         ).to_dict()

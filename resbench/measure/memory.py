@@ -37,7 +37,7 @@ def measure_memory(
     Two steps, because the optimizer's state appears in the first one; the model is trained by it.
 
     Args:
-        engine: The model is built and nothing has run yet.
+        engine: On the CPU its model has not run yet; elsewhere it is warmed up.
         device: The engine's.
         batch: images [B, C, H, W] and labels [B] on the device; counted in.
         level_mib: From :func:`memory_level`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,6 +66,8 @@ class Profile:
     memory: MemoryUse
     compiled: bool
     """Whether compiled code was timed."""
+    warm_up_s: float
+    """Compiling and tuning before the first measurement."""
 
 
 def measure_profile(
@@ -83,11 +86,19 @@ def measure_profile(
     level = memory_level(device)
     batch = subject.fixed_batch(device.torch_device)
     engine = Engine(subject.build(), recipe, subject.engine)
+    began = time.perf_counter()
+    if subject.engine.compile or device.queue_depth:
+        # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the
+        # peak is the process's, so nothing may run before it is measured.
+        on_phase("warm-up")
+        engine.warm_up(*batch)
+        device.synchronize()
+    warm_up_s = time.perf_counter() - began
     on_phase("profile")
     memory = measure_memory(engine, device, batch, level_mib=level)
     latency = measure_latency(engine, device, batch, with_step=with_step)
     complexity = measure_complexity(subject.build, subject.input)
-    return Profile(complexity, latency, memory, engine.compiled)
+    return Profile(complexity, latency, memory, engine.compiled, warm_up_s)
 
 
 def profile_record(
