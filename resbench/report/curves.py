@@ -1,0 +1,101 @@
+"""Learning curves: test accuracy by epoch and by seconds of the train clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resbench.report.groups import Group
+from resbench.report.style import ModelStyle, new_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CURVES = (
+    ("epochs", "epoch", "epoch (passes over the training set)"),
+    ("time", "train_clock_s", "train clock: data + step (s)"),
+)
+"""Name in ``learning_curves_NAME``, column of ``epochs.csv`` and axis label of the two plots."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A model's test accuracy over its training, as mean, least and most over its seeds, in percent."""
+
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    seeds: int
+
+
+def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
+    """Averages the seeds of one model evaluation by evaluation; stops where the first seed stops.
+
+    Args:
+        epochs: Rows of ``epochs.csv`` of the trials of one model.
+        source: The column that becomes x; its mean over the seeds is taken.
+
+    Returns:
+        The curve, or ``None`` where there is no evaluation.
+    """
+    trials = [rows.reset_index(drop=True) for _, rows in epochs.groupby("trial_id", sort=False)]
+    if not trials:
+        return None
+    length = min(len(rows) for rows in trials)
+    x, mean, low, high = [], [], [], []
+    for index in range(length):
+        accuracies = [100 * float(rows["test_accuracy"].iloc[index]) for rows in trials]
+        x.append(sum(float(rows[source].iloc[index]) for rows in trials) / len(trials))
+        mean.append(sum(accuracies) / len(accuracies))
+        low.append(min(accuracies))
+        high.append(max(accuracies))
+    return Curve(x, mean, low, high, len(trials))
+
+
+def curves_figure(
+    group: Group, epochs: pd.DataFrame, source: str, axis: str, styles: dict[str, ModelStyle]
+) -> Figure | None:
+    """Draws every model's learning curve; ``None`` where no ``ok`` trial was evaluated.
+
+    Args:
+        group: The trials to draw; those that did not end ``ok`` are left out.
+        epochs: The columns of ``epochs.csv``.
+        source: The column on the x axis.
+        axis: The label of the x axis.
+        styles: Of each model.
+    """
+    curves = {}
+    for label in group.summary["label"]:
+        found = curve(epochs[epochs["trial_id"].isin(group.ok(label)["trial_id"])], source)
+        if found:
+            curves[label] = found
+    if not curves:
+        return None
+    figure = new_figure(height_in=max(4.2, 0.9 + 0.19 * len(curves)))
+    axes = figure.add_subplot()
+    # The legend lists the models in the order in which their curves end, best first.
+    for label, data in sorted(curves.items(), key=lambda item: -item[1].mean[-1]):
+        style = styles[label]
+        axes.plot(
+            data.x,
+            data.mean,
+            color=style.colour,
+            marker=style.marker,
+            markersize=4.5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            markevery=max(1, len(data.x) // 8),
+            linewidth=1.4,
+            label=style.name,
+        )
+        if data.seeds > 1:
+            axes.fill_between(data.x, data.low, data.high, color=style.colour, alpha=0.15, linewidth=0)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("test accuracy (%)")
+    band = ", band: min to max over seeds" if any(data.seeds > 1 for data in curves.values()) else ""
+    axes.set_title(f"Learning curves{band}" + (f"\n{group.title}" if group.title else ""))
+    axes.set_xlim(left=0)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    return figure

@@ -1,0 +1,109 @@
+"""What a run was and how its numbers were made: the words under the tables, each only where it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from resbench.report.groups import describe, records
+from resbench.report.numbers import count, present
+from resbench.report.tables import Cell, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
+    """Lists what the run was; where trials differ, every value that occurs.
+
+    Args:
+        trials: The columns of ``trials.csv``.
+        suites: The names of the suites that were run into the folder.
+    """
+
+    def values(column: str) -> list[Any]:
+        return list(dict.fromkeys(value for value in trials[column] if present(value)))
+
+    def described(*columns: str) -> str:
+        return ", ".join(describe(column, value) for column in columns for value in values(column))
+
+    datasets = dict.fromkeys((row["dataset"], row["dataset_fingerprint"][:12]) for row in records(trials))
+    dirty = any(bool(value) for value in values("git_dirty"))
+    commits = ", ".join(str(sha)[:12] for sha in values("git_sha"))
+    dates = sorted(str(moment)[:10] for moment in values("started_at"))
+    seeds = sorted(values("seed"))
+    rows = {
+        "suite": ", ".join(dict.fromkeys(suites)),
+        "dataset": ", ".join(f"{name} (sha256 {fingerprint}…)" for name, fingerprint in datasets),
+        "input, stem": described("input", "stem"),
+        "recipe": ", ".join(f"single fixed recipe {name}" for name in values("recipe")),
+        "budget": described("budget"),
+        "seeds": f"{count(len(seeds), 'seed')}: {', '.join(map(str, seeds))}",
+        "engine": described("batch_size", "precision", "tf32", "memory_format", "compiled", "cuda_graph").replace(
+            "_", " "
+        ),
+        "device": ", ".join(map(str, values("device_name"))),
+        "CPU": ", ".join(map(str, values("host_cpu"))),
+        "CPU threads": ", ".join(map(str, values("cpu_threads"))),
+        "versions": ", ".join(
+            f"{name} {value}"
+            for name in ("resbench", "torch", "torchvision", "cuda", "cudnn", "driver", "python")
+            for value in values(name)
+        ),
+        "commit": f"{commits} (with uncommitted changes)" if commits and dirty else commits,
+        "date": dates[0] if dates[:1] == dates[-1:] and dates else " to ".join(dates[:1] + dates[-1:]),
+    }
+    return Table(
+        "",
+        ["what", "value"],
+        [[Cell(k), Cell(v)] for k, v in rows.items() if v],
+        text_columns=frozenset({0, 1}),
+    )
+
+
+def method(trials: pd.DataFrame) -> list[str]:
+    """Says how each number was measured and what it does not say, as sentences.
+
+    Args:
+        trials: The columns of ``trials.csv``.
+    """
+    ok = trials[trials["status"] == "ok"]
+    on_cpu = not ok["cuda"].notna().any()
+    said = [
+        "Test accuracy is that of the last epoch over all test images. The best epoch's is in trials.csv; it "
+        "was chosen on the test set, is therefore optimistic, and enters no table here.",
+        "Every model was trained with one fixed recipe that was tuned for none of them: another recipe or a "
+        "longer budget may order them differently.",
+        "MACs count one multiply-add of a convolution or linear layer as one, for the forward pass of one "
+        "image; FLOPs are twice that.",
+        "Training images/s and train time are taken over the train clock, which is data + step. Building, "
+        "profiling, compiling, warm-up, evaluation and checkpoints are outside it: see the time ledger.",
+    ]
+    if ok["latency_ms_p50"].notna().any():
+        said.append("Latency is the median forward pass of one image in eval mode, measured on its own.")
+    if ok["peak_memory_allocated_mib"].notna().any():
+        how = (
+            "the resident set of the process above its level before the model was built"
+            if on_cpu
+            else "what the CUDA allocator handed out at its peak"
+        )
+        said.append(f"Training memory is {how}, measured in a pass of its own.")
+    if on_cpu:
+        said.append(
+            "All times were taken on a CPU, where other programs and the number of threads move them: they "
+            "order models on this machine at that time and say little about another."
+        )
+    if len(set(ok["weights"])) > 1:
+        said.append("Not all models start from random weights: a pretrained one has seen other data before.")
+    return said
+
+
+def trial_notes(trials: pd.DataFrame) -> list[str]:
+    """Returns the notes that trials left, each once, with the models that left it."""
+    by_note: dict[str, list[str]] = {}
+    for row in records(trials):
+        if present(row["notes"]) and row["notes"]:
+            models = by_note.setdefault(row["notes"], [])
+            if row["model"] not in models:
+                models.append(row["model"])
+    return [f"{', '.join(models)}: {note}" for note, models in by_note.items()]

@@ -1,0 +1,76 @@
+"""How a value looks in a table, a sentence or on an axis: the one place where numbers become text."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+MISSING = "-"
+"""Stands where a figure was not measured."""
+
+_MARKUP = re.compile(r"([\\`*\[\]|~])")
+_OUTER_UNDERSCORE = re.compile(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
+
+
+def present(value: Any) -> bool:
+    """Says whether a table's cell holds a value: not ``None``, NaN or ``pandas.NA``."""
+    import pandas as pd
+
+    return not pd.isna(value)
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """Writes a number with ``digits`` significant digits and thousands separators: ``82,340``, ``37.02``.
+
+    Args:
+        value: Any number, or a missing value.
+        digits: How many digits count; zeros at the end stay, so that columns read alike.
+    """
+    if not present(value):
+        return MISSING
+    number = float(value)  # type: ignore[arg-type]
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    exponent = math.floor(math.log10(abs(number)))
+    rounded = round(number, digits - 1 - exponent)
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}"
+
+
+def percent(fraction: float | None) -> str:
+    """Writes a fraction (0..1) as percent with two decimals and without the sign: ``95.55``."""
+    return f"{100 * float(fraction):.2f}" if present(fraction) else MISSING  # type: ignore[arg-type]
+
+
+def duration(seconds: float | None) -> str:
+    """Writes a time as people say it: ``0.84 s``, ``51.2 s``, ``3 min 12 s``, ``1 h 02 min``."""
+    if not present(seconds):
+        return MISSING
+    value = float(seconds)  # type: ignore[arg-type]
+    if value < 59.95:
+        return f"{significant(value, 3) if value >= 0.1 else f'{value:.2f}'} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    whole = round(value / 60)
+    return f"{whole // 60:,} h {whole % 60:02d} min"
+
+
+def escape(text: str) -> str:
+    """Makes text from a user or a file safe inside Markdown, table cells included, on one line."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _OUTER_UNDERSCORE.sub(r"\\_", _MARKUP.sub(r"\\\1", text))
+
+
+def shorten(text: str, width: int) -> str:
+    """Cuts the middle out of a text that is longer than ``width`` characters: both ends tell names apart."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Writes a number and its noun: ``1 seed``, ``3 seeds``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,125 @@
+"""Writes the page of a results folder, ``README.md`` and its plots, from the stored records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resbench.errors import NothingMeasuredError
+from resbench.report.details import method, run_table, trial_notes
+from resbench.report.groups import Group, comparable_groups
+from resbench.report.headline import headline
+from resbench.report.numbers import count, escape
+from resbench.report.tables import comparison_table, failure_table, ledger_table, markdown
+from resbench.store import Store, write_atomically
+
+if TYPE_CHECKING:
+    from resbench.report.plots import Plot
+    from resbench.store import Results
+
+PAGE = "README.md"
+SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
+"""The plots that the page shows; it links to the others."""
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Rebuilds the CSV files, ``README.md`` and ``plots/`` of a results folder from its records.
+
+    Every file is replaced as a whole. Where no trial ended ``ok`` the page is written all the same, for it
+    shows how each trial ended.
+
+    Args:
+        folder: A folder with a ``records.jsonl``.
+
+    Returns:
+        The page and the plots, in the order in which they were written.
+
+    Raises:
+        InputError: There is no such folder, or its records cannot be read.
+        NothingMeasuredError: The records are empty, or no trial ended ``ok``.
+    """
+    from resbench.report.plots import write_plots
+
+    store = Store(folder)
+    results = store.derive()
+    suites = [event for event in store.events() if event["event"] == "suite"]
+    groups = comparable_groups(results.trials)
+    plots = write_plots(groups, results.epochs, folder)
+    page = folder / PAGE
+    text = render(results, groups, plots, suites)
+    write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
+    if not (results.trials["status"] == "ok").any():
+        raise NothingMeasuredError(
+            f"no trial in {str(folder)!r} ended ok: there is nothing to compare. {page} says how each ended."
+        )
+    return [page, *(path for plot in plots for path in plot.files)]
+
+
+def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], suites: Sequence[dict[str, Any]]) -> str:
+    """Returns the page as Markdown.
+
+    Args:
+        results: The folder's tables.
+        groups: Its trials, split into what may be compared.
+        plots: The plots that were written.
+        suites: The ``suite`` events of the folder, whose names and notices are shown.
+    """
+    trials = results.trials
+    names = list(dict.fromkeys(suite["suite"]["name"] for suite in suites if "suite" in suite))
+    name = ", ".join(names) or results.folder.resolve().name
+    ok = int((trials["status"] == "ok").sum())
+    parts = [
+        f"# Results: {escape(name)}",
+        f"{ok:,} of {count(len(trials), 'planned trial')} ended ok.",
+    ]
+    notices = list(dict.fromkeys(notice for suite in suites for notice in suite.get("notices", ())))
+    parts += [f"> **Note:** {escape(notice)}" for notice in notices]
+    for group in groups:
+        parts += _comparison(group, [plot for plot in plots if plot.group is group])
+    failures = failure_table(results)
+    if failures:
+        parts += ["## Trials that did not end ok", markdown(failures)]
+    notes = trial_notes(trials)
+    if notes:
+        parts += ["## Notes of the trials", _bullets(notes)]
+    ledgers = [(group, ledger_table(group)) for group in groups]
+    if any(ledger for _, ledger in ledgers):
+        parts += ["## Where the time went", "Means over each model's trials that ended ok."]
+        for group, ledger in ledgers:
+            if ledger:
+                parts += [*_heading(group, 3), markdown(ledger)]
+    parts += ["## What was run", markdown(run_table(trials, names))]
+    parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials))]
+    parts.append(
+        "This page and its plots are derived from `records.jsonl`; `resbench report` rebuilds them. The "
+        "tables behind them are `trials.csv`, `epochs.csv`, `profile.csv` and `summary.csv`."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:
+    """Returns the headline, the table and the plots of one group."""
+    shown = [plot for kind in SHOWN for plot in plots if plot.kind == kind]
+    parts = [*_heading(group, 2), escape(headline(group)), markdown(comparison_table(group))]
+    for plot in shown:
+        png, svg = (f"{path.parent.name}/{path.name}" for path in plot.files)
+        title = plot.title[0].upper() + plot.title[1:]
+        parts.append(f"[![{title}]({png})]({svg})")
+    others = [f"[{plot.title}]({_relative(plot)})" for plot in plots if plot not in shown]
+    if others:
+        parts.append(f"More plots: {', '.join(others)}.")
+    return parts
+
+
+def _relative(plot: Plot) -> str:
+    return f"{plot.files[0].parent.name}/{plot.files[0].name}"
+
+
+def _heading(group: Group, level: int) -> list[str]:
+    """Returns the group's title as a heading, or nothing where the folder has one group."""
+    return [f"{'#' * level} {escape(group.title)}"] if group.title else []
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(line)}" for line in lines)

@@ -1,0 +1,113 @@
+"""How every plot looks and is saved: size, fonts, colours. matplotlib's global settings stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from resbench.report.numbers import shorten, significant
+from resbench.store import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN = 7.2
+"""1,080 pixels at ``DPI``: sharp at the 900 or so that a README shows."""
+DPI = 150
+NAME_WIDTH = 30
+"""Characters of a model's name that a plot shows."""
+
+# Okabe and Ito, https://jfly.uni-koeln.de/color/; their yellow is left out, for it cannot be read on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">")
+"""Eleven to seven colours: 77 models differ in one or the other."""
+GREY = "#767676"
+INK = "#222222"
+"""Of text: names are told apart by their place, since half of the colours are too light to read."""
+
+_SETTINGS: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "resbench",
+}
+
+
+@dataclass(frozen=True)
+class ModelStyle:
+    """How one model is drawn, in every plot of a report."""
+
+    name: str
+    colour: str
+    marker: str
+
+
+def model_styles(labels: Iterable[str]) -> dict[str, ModelStyle]:
+    """Gives every model a colour and a marker, by its place among all models of a report."""
+    return {
+        label: ModelStyle(shorten(label, NAME_WIDTH), COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+        for index, label in enumerate(dict.fromkeys(labels))
+    }
+
+
+@contextmanager
+def plot_settings() -> Iterator[None]:
+    """Draws and saves with the settings of this module, whatever a caller has set; theirs come back after."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        cast("dict[str, Any]", matplotlib.rcParams).update(_SETTINGS)
+        yield
+
+
+def new_figure(height_in: float) -> Figure:
+    """Makes a figure of the common width that belongs to no window and to no pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Writes ``stem.png`` and ``stem.svg``, the same bytes for the same data; returns their paths."""
+    paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
+    for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
+        write_atomically(path, partial(figure.savefig, dpi=DPI, metadata=metadata))
+    return paths
+
+
+def scale_axis(axes: Axes, values: Iterable[float], *, axis: str = "x", ratio: float = 3.0) -> None:
+    """Makes an axis logarithmic where its values span more than ``ratio``, with plain numbers as ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    known = list(values)
+    target = axes.xaxis if axis == "x" else axes.yaxis
+    if min(known) > 0 and max(known) / min(known) > ratio:
+        (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+        subs = (1.0, 2.0, 5.0) if max(known) / min(known) > 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+        target.set_major_locator(LogLocator(subs=subs))
+        target.set_minor_formatter(NullFormatter())
+    target.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def plain(value: float) -> str:
+    """Writes a tick: at most four significant digits, no zeros behind the last that says something."""
+    text = significant(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text

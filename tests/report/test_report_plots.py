@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import FIVE_MODELS, TWENTY_MODELS, write_folder
+
+from resbench.report.curves import curve
+from resbench.report.groups import comparable_groups
+from resbench.report.labels import _overlap, place_labels
+from resbench.report.pareto import COSTS, pareto_front, tradeoff_figure
+from resbench.report.plots import write_plots
+from resbench.report.style import model_styles, new_figure, plot_settings
+from resbench.store import load_results
+
+# Few values, so that ties are common.
+POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
+
+
+def dominates(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+@given(POINTS)
+def test_pareto_front_is_what_nothing_dominates(points):
+    front = pareto_front([cost for cost, _ in points], [accuracy for _, accuracy in points])
+    undominated = {i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)}
+    assert set(front) == undominated
+    assert len(front) == len(undominated)
+    assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
+
+
+def test_pareto_front_wants_pairs():
+    with pytest.raises(ValueError, match="shorter"):
+        pareto_front([1.0, 2.0], [0.5])
+
+
+@pytest.mark.parametrize(
+    ("models", "size"), [(FIVE_MODELS, 8), (TWENTY_MODELS, 7)], ids=["near ties", "twenty long names"]
+)
+def test_no_two_names_overlap(models, size):
+    with plot_settings():
+        figure = new_figure(6.0)
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        points = [(macs / 1e6, 100 * accuracy) for _, macs, accuracy, _, _ in models.values()]
+        axes.plot(*zip(*points, strict=True), "o")
+        axes.margins(0.15)
+        figure.draw_without_rendering()
+        names = [style.name for style in model_styles(models).values()]
+        boxes = place_labels(axes, points, names, ["black"] * len(points), font_size=size)
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert sum(_overlap(a, b) for a, b in pairs) == 0
+    inside = tuple(axes.get_window_extent().extents)
+    assert all(_overlap(box, inside) == pytest.approx((box[2] - box[0]) * (box[3] - box[1])) for box in boxes)
+
+
+def test_every_plot_is_written_twice_and_the_same_each_time(tmp_path):
+    results = load_results(write_folder(tmp_path, seeds=2, epochs=3))
+    groups = comparable_groups(results.trials)
+    plots = write_plots(groups, results.epochs, tmp_path)
+    assert [plot.kind for plot in plots] == [
+        *(f"accuracy_vs_{cost.name}" for cost in COSTS),
+        "learning_curves_epochs",
+        "learning_curves_time",
+        "throughput",
+        "time_ledger",
+    ]
+    first = {path: path.read_bytes() for plot in plots for path in plot.files}
+    assert {path.suffix for path in first} == {".png", ".svg"}
+    svg = (tmp_path / "plots" / "accuracy_vs_macs.svg").read_text()
+    assert ">se_resnet50</text>" in svg
+    assert "<dc:date>" not in svg
+    assert str(tmp_path) not in svg
+    write_plots(groups, results.epochs, tmp_path)
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_plots_without_data_are_left_out_and_old_ones_removed(tmp_path):
+    nothing = dict.fromkeys(["peak_memory_allocated_mib", "latency_ms_p50", "inference_images_per_second"])
+    folder = write_folder(tmp_path, epochs=1, record_changes=nothing)
+    (folder / "plots").mkdir()
+    (folder / "plots" / "accuracy_vs_memory.png").write_text("of an earlier report")
+    (folder / "plots" / "mine.png").write_text("not a plot of ours")
+    results = load_results(folder)
+    kinds = {plot.kind for plot in write_plots(comparable_groups(results.trials), results.epochs, folder)}
+    assert not kinds & {"accuracy_vs_memory", "accuracy_vs_latency"}
+    assert {"throughput", "learning_curves_epochs"} <= kinds
+    assert not (folder / "plots" / "accuracy_vs_memory.png").exists()
+    assert (folder / "plots" / "mine.png").exists()
+
+
+def test_a_callers_matplotlib_settings_neither_count_nor_change(tmp_path):
+    results = load_results(write_folder(tmp_path, models=dict(list(FIVE_MODELS.items())[:2]), epochs=1))
+    (group,) = comparable_groups(results.trials)
+    with matplotlib.rc_context({"font.size": 33, "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        with plot_settings():
+            figure = tradeoff_figure(group, COSTS[0], model_styles(group.summary["label"]))
+        assert dict(matplotlib.rcParams) == before
+    assert figure.axes[0].xaxis.label.get_size() < 12
+
+
+def test_a_models_style_is_its_own():
+    styles = model_styles(f"model{i}" for i in range(77))
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 77
+
+
+def test_a_curve_is_the_mean_and_range_of_its_seeds(tmp_path):
+    epochs = load_results(
+        write_folder(tmp_path, models={"resnet34": FIVE_MODELS["resnet34"]}, seeds=2, epochs=4)
+    ).epochs
+    found = curve(epochs.iloc[:-1], "epoch")
+    assert found.x == [1.0, 2.0, 3.0]  # the second seed's last evaluation is missing
+    first = 100 * epochs[epochs["epoch"] == 1.0]["test_accuracy"]
+    assert found.mean[0] == pytest.approx(first.mean())
+    assert (found.low[0], found.high[0]) == (pytest.approx(first.min()), pytest.approx(first.max()))
+    assert curve(epochs.iloc[:0], "epoch") is None
+
+
+def test_reports_do_not_import_torch_or_pyplot():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, resbench.report, resbench.report.plots, resbench.compare;"
+        "print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

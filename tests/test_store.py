@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pandas as pd
+import pytest
+from records import make_epochs, make_record, make_trial, write_folder
+
+from resbench.errors import InputError, NothingMeasuredError
+from resbench.schema import SCHEMA_VERSION, EpochRecord, ProfileRecord, TrialRecord, columns
+from resbench.store import TORN, Store, load_results, planned_record, write_atomically
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results", create=True)
+
+
+def make_profile(**changes) -> dict:
+    filled = dict.fromkeys(columns(ProfileRecord))
+    return {**filled, "model": "resnet34", "batch_size": 64, "params": 1, **changes}
+
+
+def test_events_come_back_as_they_were_appended(store):
+    store.append("suite", {"trials": []})
+    store.append("trial", {"name": "ümlaut\n", "value": 0.1})
+    assert store.events() == [
+        {"schema_version": SCHEMA_VERSION, "event": "suite", "trials": []},
+        {"schema_version": SCHEMA_VERSION, "event": "trial", "name": "ümlaut\n", "value": 0.1},
+    ]
+
+
+def test_a_number_that_is_not_finite_becomes_an_empty_cell(store):
+    store.append("trial", make_record(make_trial(), test_loss=math.nan, status="diverged"))
+    assert store.events()[0]["test_loss"] is None
+    assert pd.isna(load_results(store.folder).trials["test_loss"][0])
+
+
+def test_a_torn_last_line_is_left_out_with_a_warning(store):
+    store.append("suite", {"trials": []})
+    with store.path.open("a") as file:
+        file.write('{"schema_version": 1, "eve')
+    with pytest.warns(UserWarning, match="torn"):
+        assert [event["event"] for event in store.events()] == ["suite"]
+
+
+def test_appending_after_a_torn_line_loses_nothing_and_sets_it_aside(store):
+    store.append("suite", {"trials": []})
+    with store.path.open("a") as file:
+        file.write('{"schema_version": 1, "eve')
+    store.append("epoch", {"n": 1})
+    store.append("epoch", {"n": 2})
+    assert [event.get("n") for event in store.events()] == [None, 1, 2]
+    assert (store.folder / TORN).read_text() == '{"schema_version": 1, "eve\n'
+
+
+def test_a_whole_last_line_without_its_newline_is_kept(store):
+    store.append("suite", {"trials": []})
+    store.path.write_text(store.path.read_text().rstrip("\n"))
+    store.append("epoch", {})
+    assert [event["event"] for event in store.events()] == ["suite", "epoch"]
+
+
+@pytest.mark.parametrize("broken", ["not json", "[]", "{}", '{"schema_version": 1}', "\x00\x00"])
+def test_a_broken_line_in_the_middle_is_refused(store, broken):
+    store.append("suite", {"trials": []})
+    with store.path.open("a") as file:
+        file.write(broken + "\n")
+    with store.path.open("a") as file:
+        file.write(json.dumps({"schema_version": 1, "event": "epoch"}) + "\n")
+    with pytest.raises(InputError, match="line 2: not a resbench record"):
+        store.events()
+
+
+def test_a_newer_schema_is_refused_with_advice(store):
+    with store.path.open("a") as file:
+        file.write(json.dumps({"schema_version": SCHEMA_VERSION + 1, "event": "suite"}) + "\n")
+    with pytest.raises(InputError, match="newer resbench"):
+        store.events()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_advice(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--out"):
+        Store(tmp_path / "file" / "below", create=True)
+
+
+def test_a_folder_without_records_is_no_results_folder(tmp_path):
+    with pytest.raises(InputError, match="not a results folder"):
+        Store(tmp_path)
+
+
+def test_a_folder_with_empty_records_has_nothing_measured(store):
+    with pytest.raises(NothingMeasuredError):
+        load_results(store.folder)
+
+
+def test_a_records_file_that_is_gone_is_reported(store):
+    store.path.unlink()
+    with pytest.raises(InputError, match="cannot append"):
+        store.append("suite", {})
+
+
+def test_planned_trials_without_a_record_are_not_run(store):
+    trials = [make_trial(seed=seed) for seed in range(3)]
+    store.append("suite", {"trials": [trial.to_dict() for trial in trials]})
+    store.append("trial", make_record(trials[1]))
+    table = store.derive().trials
+    assert list(table["seed"]) == [0, 1, 2]
+    assert list(table["status"]) == ["not_run", "ok", "not_run"]
+
+
+def test_the_last_record_of_a_trial_counts(store):
+    trial = make_trial()
+    for status in ("crashed", "ok"):
+        store.append("trial", make_record(trial, status=status))
+    assert list(store.derive().trials["status"]) == ["ok"]
+
+
+def test_finished_are_those_whose_last_record_is_ok(store):
+    trials = [make_trial(seed=seed) for seed in range(3)]
+    for trial, status in zip(trials, ["ok", "oom", "ok"], strict=True):
+        store.append("trial", make_record(trial, status=status))
+    store.append("trial", make_record(trials[2], status="crashed"))
+    assert store.finished() == {trials[0].trial_id}
+
+
+def test_the_epochs_of_a_rerun_replace_those_before(store):
+    trial, other = make_trial(seed=0), make_trial(seed=1)
+    for row in make_epochs(trial, accuracy=0.5, seconds=1.0, epochs=3):
+        store.append("epoch", row)
+    store.append("epoch", make_epochs(other, accuracy=0.5, seconds=1.0, epochs=1)[0])
+    for row in make_epochs(trial, accuracy=0.9, seconds=1.0, epochs=2):
+        store.append("epoch", row)
+    epochs = load_results(store.folder).epochs
+    assert list(epochs.groupby("trial_id", sort=False).size()) == [2, 1]
+    assert epochs.loc[epochs["trial_id"] == trial.trial_id, "test_accuracy"].max() > 0.5
+
+
+def test_profiles_of_unfinished_trials_and_repeats_are_left_out(store):
+    done, broken = make_trial(seed=0), make_trial(seed=1)
+    for trial in (done, broken, done):
+        store.append("profile", make_profile(trial_id=trial.trial_id, params=1))
+    store.append("profile", make_profile(trial_id=done.trial_id, params=2))
+    store.append("profile", make_profile(trial_id=None, params=3))
+    store.append("trial", make_record(done))
+    assert list(load_results(store.folder).profile["params"]) == [2, 3]
+
+
+def test_csv_files_hold_the_frames_in_the_order_of_the_schema(tmp_path):
+    folder = write_folder(tmp_path, seeds=1, epochs=2)
+    results = Store(folder).derive()
+    for name, record in (("trials", TrialRecord), ("epochs", EpochRecord), ("profile", ProfileRecord)):
+        frame = getattr(results, name)
+        with (folder / f"{name}.csv").open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == list(frame.columns) == columns(record)
+        assert len(rows) == len(frame)
+    read = pd.read_csv(folder / "summary.csv")
+    pd.testing.assert_frame_equal(read, results.summary, check_dtype=False)
+
+
+def test_whole_numbers_stay_whole_beside_an_empty_cell(store):
+    store.append("trial", make_record(make_trial(seed=0)))
+    store.append("trial", make_record(make_trial(seed=1), status="crashed", params=None))
+    store.derive()
+    with (store.folder / "trials.csv").open(newline="") as file:
+        assert [row["params"] for row in csv.DictReader(file)] == ["21289802", ""]
+
+
+def test_notes_are_one_cell(store):
+    store.append("trial", make_record(make_trial(), notes=["one", "two"]))
+    assert load_results(store.folder).trials["notes"][0] == "one; two"
+
+
+def test_a_planned_record_knows_the_settings_asked_for():
+    record = planned_record(make_trial(), source="somewhere")
+    assert (record.status, record.precision, record.batch_size, record.input) == ("not_run", "bf16", 512, "3x32x32")
+    assert record.compiled is None  # only a run can tell
+
+
+def test_writing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("before")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, fail)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.md"]
+    assert path.read_text() == "before"
