@@ -1,0 +1,1 @@
+"""What a trial learns from: datasets decoded once, and their batches on the device."""

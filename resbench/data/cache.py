@@ -1,0 +1,143 @@
+"""Decoded datasets on disk, so that images are decoded once and then read in a fraction of a second.
+
+An entry is a folder of ``.npy`` files and a ``meta.json``. Its name comes from where the data are; what was
+found there (files, sizes, times) stands in ``meta.json``, so a source that changed replaces its entry and leaves
+none behind. Nothing is trusted: the fingerprint is computed again on every load, and an entry that does not match
+is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+FORMAT_VERSION = 1
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A dataset's pixels and labels, as they are cached.
+
+    Attributes:
+        classes: Class names; a label is an index into them.
+        train_images: uint8 ``[N, H, W, C]``.
+        train_labels: int64 ``[N]``.
+        test_images: uint8 ``[M, H, W, C]``.
+        test_labels: int64 ``[M]``.
+        resized: Whether images of mixed sizes were brought to one size while they were decoded.
+    """
+
+    classes: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    resized: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hexadecimal) of the pixels and labels of both splits, each with its shape."""
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            dtype = np.dtype("u1" if name.endswith("images") else "<i8")
+            array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            digest.update(f"{name}{list(array.shape)}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
+
+
+def cache_root() -> Path:
+    """Where resbench keeps what it can make or fetch again: ``$RESBENCH_CACHE`` or the user's cache folder."""
+    return Path(os.environ.get("RESBENCH_CACHE") or platformdirs.user_cache_dir("resbench")).expanduser()
+
+
+def entry_path(name: str, identity: tuple[object, ...]) -> Path:
+    """The folder of one entry.
+
+    Args:
+        name: The dataset's name; it makes the folder's name readable.
+        identity: Where the data come from and how they are decoded: whatever makes an entry a different one.
+    """
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    return cache_root() / "decoded" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:64]}-{key}"
+
+
+def load(entry: Path, contents: str, report: Callable[[str], None]) -> Decoded | None:
+    """Reads an entry and checks it.
+
+    Args:
+        entry: The entry's folder.
+        contents: Digest of what the source holds now; an entry made from anything else is stale.
+        report: Told why an entry that exists is not used.
+
+    Returns:
+        The dataset, or None when it has to be decoded (again).
+    """
+    if not entry.exists():
+        return None
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        if meta["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {meta['format_version']}, this resbench writes {FORMAT_VERSION}")
+        if meta["contents"] != contents:
+            raise ValueError("its source has changed")
+        arrays = {name: np.load(entry / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+        decoded = Decoded(classes=tuple(meta["classes"]), resized=bool(meta["resized"]), **arrays)
+        if decoded.fingerprint != meta["fingerprint"]:
+            raise ValueError("its fingerprint does not match")
+    except (OSError, EOFError, ValueError, TypeError, KeyError, MemoryError) as error:
+        report(f"decoding again: the cached copy in {entry} cannot be used ({error})")
+        shutil.rmtree(entry, ignore_errors=True)
+        return None
+    return decoded
+
+
+def save(entry: Path, decoded: Decoded, *, name: str, contents: str, report: Callable[[str], None]) -> None:
+    """Writes an entry, replacing what was there; it appears whole or not at all.
+
+    A cache that cannot be written costs time, not results: it is reported and nothing is raised.
+
+    Args:
+        entry: The entry's folder.
+        decoded: What to keep.
+        name: The dataset's name, for whoever looks into the folder.
+        contents: Digest of what the source held when it was decoded.
+        report: Told when the entry could not be written.
+    """
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "contents": contents,
+        "fingerprint": decoded.fingerprint,
+        "classes": decoded.classes,
+        "shapes": {array: getattr(decoded, array).shape for array in ARRAYS},
+        "resized": decoded.resized,
+    }
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=entry.parent, ignore_cleanup_errors=True) as folder:
+            draft = Path(folder) / "entry"
+            draft.mkdir()
+            for array in ARRAYS:
+                np.save(draft / f"{array}.npy", getattr(decoded, array), allow_pickle=False)
+            (draft / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+            shutil.rmtree(entry, ignore_errors=True)
+            try:
+                draft.replace(entry)
+            except OSError:
+                if not entry.exists():  # if it does, another process was quicker with the same images
+                    raise
+    except OSError as error:
+        report(f"the decoded images cannot be cached in {entry} and will be decoded again next time ({error})")

@@ -1,0 +1,231 @@
+"""Datasets by name: each becomes uint8 NHWC tensors in memory, with a fingerprint of what they hold.
+
+| spec | what it is |
+|---|---|
+| ``cifar10``, ``fashion_mnist`` | torchvision's, downloaded once into the data folder |
+| ``folder:PATH`` | ImageFolder layout: ``PATH/train/<class>/*`` and ``PATH/test/<class>/*`` |
+| ``filelist:TRAIN.txt,TEST.txt`` | a path and a label a line |
+| ``shapes10`` | drawn by resbench itself |
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from resbench.data import cache as decoded_cache
+from resbench.data import decoding, downloads, imagefiles, shapes10
+from resbench.data.cache import Decoded
+from resbench.data.downloads import DatasetUnavailableError
+from resbench.data.imagefiles import ImageFiles
+from resbench.errors import InputError, unknown
+
+__all__ = ["Dataset", "DatasetUnavailableError", "Split", "dataset_name", "load_dataset"]
+
+BUILT_IN = ("cifar10", "fashion_mnist", "shapes10")
+SPECS = (*BUILT_IN, "folder:PATH", "filelist:TRAIN.txt,TEST.txt")
+HISTOGRAM_CHUNK = 4096  # images counted at a time, to keep bincount's 8-byte copies small
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a dataset, in memory.
+
+    Attributes:
+        images: uint8 ``[N, H, W, C]``, contiguous.
+        labels: int64 ``[N]``, each in ``0..num_classes-1``.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset, decoded and in memory.
+
+    Attributes:
+        name: What records carry: ``cifar10``, ``shapes10``, or the name of a user's own folder or lists.
+        train: What networks learn from.
+        test: What they are judged on.
+        classes: Class names; a label is an index into them.
+        fingerprint: sha256 (hexadecimal) of the decoded pixels and labels of both splits.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image as ``(C, H, W)``."""
+        _, height, width, channels = self.train.images.shape
+        return channels, height, width
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of the training images, one number a channel, in 0..1."""
+        return self._mean_and_std[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Population standard deviation of the training images, one number a channel; 0.0 for a constant one."""
+        return self._mean_and_std[1]
+
+    @cached_property
+    def _mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Both from histograms, in integers until the last division: exact at any number of pixels."""
+        means, stds = [], []
+        for channel in range(self.image_shape[0]):
+            histogram = np.zeros(256, dtype=np.int64)
+            for images in self.train.images.split(HISTOGRAM_CHUNK):
+                histogram += np.bincount(images[..., channel].numpy().ravel(), minlength=256)
+            counts = histogram.tolist()
+            pixels = sum(counts)
+            total = sum(value * count for value, count in enumerate(counts))
+            squares = sum(value * value * count for value, count in enumerate(counts))
+            means.append(total / (255 * pixels))
+            stds.append(math.sqrt(pixels * squares - total * total) / (255 * pixels))
+        return tuple(means), tuple(stds)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a dataset comes from, found but not yet read.
+
+    Attributes:
+        identity: Names the cache entry: the kind of source and where it is.
+        contents: Digest of what is there now.
+        read: Decodes it; gets the size for images of mixed sizes.
+    """
+
+    identity: tuple[object, ...]
+    contents: str
+    read: Callable[[tuple[int, int] | None], Decoded]
+
+
+def load_dataset(
+    spec: str,
+    *,
+    data_dir: Path | None = None,
+    resize: tuple[int, int] | None = None,
+    cache: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Loads a dataset into memory, from the cache of decoded images where it can.
+
+    Args:
+        spec: ``cifar10``, ``fashion_mnist``, ``shapes10``, ``folder:PATH`` or
+            ``filelist:TRAIN.txt,TEST.txt``.
+        data_dir: Where downloaded datasets are, or go; None for the user's cache folder.
+        resize: (height, width) that images of mixed sizes are resized to when they are decoded. Images of one
+            size keep it, whatever this says.
+        cache: Whether decoded images are read from and written to the cache.
+        progress: Told in a line what takes time and what is wrong with the cache; without it, the latter are
+            warnings.
+
+    Raises:
+        DatasetUnavailableError: The dataset is neither on disk nor can it be downloaded.
+        InputError: The spec or the data are not valid; the message names the file and the remedy.
+    """
+    name = dataset_name(spec)
+    tell = progress or (lambda message: None)
+    complain = progress or (lambda message: warnings.warn(message, stacklevel=2))
+    source = _find(spec, data_dir or downloads.default_data_dir())
+
+    def entry(size: tuple[int, int] | None) -> Path:
+        return decoded_cache.entry_path(name, (*source.identity, size))
+
+    if cache:
+        for size in dict.fromkeys((None, resize)):  # images of one size are under None, whatever was asked for
+            decoded = decoded_cache.load(entry(size), source.contents, complain)
+            if decoded is not None:
+                return _dataset(name, decoded)
+    tell(f"decoding {name} (once; it is cached afterwards)" if cache else f"decoding {name}")
+    decoded = source.read(resize)
+    if cache:
+        place = entry(resize if decoded.resized else None)
+        decoded_cache.save(place, decoded, name=name, contents=source.contents, report=complain)
+    return _dataset(name, decoded)
+
+
+def dataset_name(spec: str) -> str:
+    """The name that records carry for a spec; nothing is loaded.
+
+    A folder gives its own name. Lists give the training list's name without "train" (``pets-train.txt``: pets),
+    or the name of their folder where nothing else is left (``pets/train.txt``: pets). A name that is a built-in
+    dataset's gets the kind appended (``cifar10-folder``), so that no record passes for what it is not.
+
+    Raises:
+        InputError: The spec is not a valid one.
+    """
+    kind, paths = _parse(spec)
+    if not paths:
+        return kind
+    name = paths[0].name
+    if kind == "filelist":
+        stem = paths[0].stem
+        name = re.sub(r"(^|[-_. ]+)train(ing)?([-_. ]+|$)", "", stem) or paths[0].parent.name
+    return f"{name}-{kind}" if name in BUILT_IN else name or kind
+
+
+def _parse(spec: str) -> tuple[str, list[Path]]:
+    """The kind of dataset and the paths that a spec names, made absolute (symbolic links stay)."""
+    kind, colon, rest = spec.partition(":")
+    if spec in BUILT_IN:
+        return kind, []
+    if kind not in ("folder", "filelist") or not colon:
+        raise unknown("dataset", spec, SPECS)
+    parts = [rest] if kind == "folder" else rest.split(",")
+    if len(parts) != (1 if kind == "folder" else 2) or not all(part.strip() for part in parts):
+        usage = "folder:PATH" if kind == "folder" else "filelist:TRAIN.txt,TEST.txt (no commas in the paths)"
+        raise InputError(f"the dataset {spec!r} is not of the form {usage}.")
+    return kind, [Path(os.path.normpath(Path(part.strip()).expanduser().absolute())) for part in parts]
+
+
+def _find(spec: str, data_dir: Path) -> _Source:
+    kind, paths = _parse(spec)
+    if kind == "shapes10":
+        return _Source((kind,), f"version {shapes10.VERSION}", lambda size: shapes10.decoded())
+    if not paths:
+        folder = data_dir.expanduser().resolve()
+        return _Source((kind, str(folder)), "", lambda size: downloads.read(kind, folder))
+    try:
+        files = imagefiles.list_folder(*paths) if kind == "folder" else imagefiles.list_filelists(*paths)
+        contents = files.digest()
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or paths[0]}: {error.strerror or error}.") from error
+    where = (kind, *(str(path.resolve()) for path in paths))
+    return _Source(where, contents, lambda size: _read_files(files, size))
+
+
+def _read_files(files: ImageFiles, resize: tuple[int, int] | None) -> Decoded:
+    pixels, resized = decoding.decode([file.path for file in files.train + files.test], resize)
+    labels = np.array([file.label for file in files.train + files.test], dtype=np.int64)
+    split = len(files.train)
+    return Decoded(files.classes, pixels[:split], labels[:split], pixels[split:], labels[split:], resized)
+
+
+def _dataset(name: str, decoded: Decoded) -> Dataset:
+    train = Split(torch.from_numpy(decoded.train_images), torch.from_numpy(decoded.train_labels))
+    test = Split(torch.from_numpy(decoded.test_images), torch.from_numpy(decoded.test_labels))
+    return Dataset(name, train, test, decoded.classes, decoded.fingerprint)

@@ -1,0 +1,121 @@
+"""The datasets that torchvision knows, downloaded once, checked, and read.
+
+CIFAR-10 comes as pickles. torchvision compares the MD5 of every one with the published value before it opens it,
+with or without a download, so no pickle but the original is ever loaded.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resbench.data.cache import Decoded, cache_root
+from resbench.errors import InputError
+
+SOCKET_TIMEOUT_S = 10.0  # silence after which a download is given up
+PROBE_TIMEOUT_S = 15.0  # bound on asking the server whether it is there, name resolution included
+
+
+class DatasetUnavailableError(InputError):
+    """The dataset is neither on disk nor can it be downloaded; the message says what to do."""
+
+
+def default_data_dir() -> Path:
+    """Where downloaded datasets are kept unless told otherwise."""
+    return cache_root() / "data"
+
+
+def read(name: str, data_dir: Path) -> Decoded:
+    """Reads a dataset from ``data_dir``, downloading it there first if it is missing.
+
+    Args:
+        name: ``cifar10`` or ``fashion_mnist``.
+        data_dir: torchvision's ``root``: the folder that holds (or gets) the dataset's own folder.
+
+    Raises:
+        DatasetUnavailableError: The files are missing or damaged and cannot be downloaded.
+    """
+    from torchvision.datasets import CIFAR10, FashionMNIST
+
+    if name == "cifar10":
+        kind, archives = CIFAR10, {data_dir / CIFAR10.filename: CIFAR10.url}
+    else:
+        raw = data_dir / "FashionMNIST" / "raw"
+        files = [file for file, _ in FashionMNIST.resources]
+        kind, archives = FashionMNIST, {raw / file: FashionMNIST.mirrors[0] + file for file in files}
+    try:
+        try:
+            train = kind(data_dir, train=True)
+        except RuntimeError:  # nothing there that passes torchvision's check
+            _download(kind, data_dir, archives)
+            train = kind(data_dir, train=True)
+        test = kind(data_dir, train=False)
+        return Decoded(tuple(train.classes), *_arrays(train), *_arrays(test))
+    except (OSError, HTTPException, RuntimeError, ValueError, AssertionError, KeyError, EOFError) as error:
+        raise DatasetUnavailableError(_advice(name, data_dir, archives, error)) from error
+
+
+def _arrays(split: Any) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = np.asarray(split.data), np.asarray(split.targets, dtype=np.int64)
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    if images.ndim == 3:  # grayscale: give it its channel axis
+        images = images[..., np.newaxis]
+    return np.ascontiguousarray(images, dtype=np.uint8), labels
+
+
+def _download(kind: Any, data_dir: Path, archives: dict[Path, str]) -> None:
+    """Downloads and unpacks; archives that are already there are only checked and unpacked."""
+    missing = [url for archive, url in archives.items() if not archive.is_file()]
+    if missing:
+        _probe(missing[0])
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SOCKET_TIMEOUT_S)
+    try:
+        kind(data_dir, train=True, download=True)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _probe(url: str) -> None:
+    """Asks for the head of ``url``, in a thread because name resolution knows no timeout.
+
+    Raises:
+        TimeoutError: There is no answer in ``PROBE_TIMEOUT_S``.
+        OSError, HTTPException, ValueError: urllib's own, for an answer that is none or a proxy that is not set right.
+    """
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "resbench"})
+        try:
+            with urllib.request.urlopen(request, timeout=SOCKET_TIMEOUT_S):
+                outcome.append(None)
+        except (OSError, HTTPException, ValueError) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_TIMEOUT_S)
+    if not outcome:
+        raise TimeoutError(f"no answer from {url} in {PROBE_TIMEOUT_S:.0f} s")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _advice(name: str, data_dir: Path, archives: dict[Path, str], error: Exception) -> str:
+    (archive, url), *_ = archives.items()
+    files = ", ".join(archive.name for archive in archives)
+    reason = str(error).strip() or type(error).__name__
+    return (
+        f"{name} cannot be read from {data_dir} and could not be downloaded ({reason}). "
+        f"Put {files} (from {url.removesuffix(archive.name)}) into {archive.parent}, "
+        "or say with --data-dir which folder has it; remove files there that are damaged. "
+        "Or use images of your own with --dataset folder:PATH, or --dataset shapes10, which needs no files."
+    )

@@ -1,0 +1,190 @@
+"""Image files of a user's own, as a folder or as two lists: which there are, and what class each has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from resbench.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+
+
+class ImageFile(NamedTuple):
+    """One image: where it is, and the index of its class."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The images of a dataset, listed but not yet opened."""
+
+    classes: tuple[str, ...]
+    train: list[ImageFile]
+    test: list[ImageFile]
+
+    def digest(self) -> str:
+        """sha256 over every file's split, path, label, size in bytes and time of change."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for split, files in (("train", self.train), ("test", self.test)):
+            for path, label in files:
+                stat = path.stat()
+                line = f"{split} {path} {label} {stat.st_size} {stat.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+
+def list_folder(root: Path) -> ImageFiles:
+    """Lists ``root/train/<class>/`` and ``root/test/<class>/``; classes are numbered in alphabetical order.
+
+    Images may lie deeper inside a class folder. Files without an image suffix and hidden files are skipped.
+
+    Raises:
+        InputError: A folder is missing or a class is empty or only in one of the two.
+    """
+    if not root.is_dir():
+        raise InputError(f"no folder {root}. Give the folder that holds train/<class>/ and test/<class>/.")
+    missing = [name for name in ("train", "test") if not (root / name).is_dir()]
+    if missing:
+        there = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
+        raise InputError(
+            f"{root} has no {' and no '.join(f'{name}/' for name in missing)} (it holds: {there}). "
+            "The layout is train/<class>/* and test/<class>/*."
+        )
+    train, test = _class_folders(root / "train"), _class_folders(root / "test")
+    if train != test:
+        raise InputError(
+            f"train/ and test/ in {root} have different classes "
+            f"(only in train: {_names(set(train) - set(test))}; only in test: {_names(set(test) - set(train))}). "
+            "Give both the same class folders."
+        )
+    return ImageFiles(tuple(train), _split_files(root / "train", train), _split_files(root / "test", test))
+
+
+def _class_folders(split: Path) -> list[str]:
+    names = sorted(path.name for path in split.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise InputError(f"{split} has no class folders. The layout is {split.name}/<class>/*.")
+    return names
+
+
+def _split_files(split: Path, classes: list[str]) -> list[ImageFile]:
+    files: list[ImageFile] = []
+    for label, name in enumerate(classes):
+        paths = sorted(_image_paths(split / name))
+        if not paths:
+            raise InputError(
+                f"{split / name} has no images (of {', '.join(sorted(IMAGE_SUFFIXES))}). "
+                "Put some there, or remove the class from both train/ and test/."
+            )
+        files += [ImageFile(path, label) for path in paths]
+    return files
+
+
+def _image_paths(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=_fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                yield path
+
+
+def _fail(error: OSError) -> None:
+    raise error  # os.walk would skip a folder that it cannot read
+
+
+class _Line(NamedTuple):
+    place: str  # "LIST:NUMBER", for messages
+    path: Path
+    label: str
+
+
+def list_filelists(train_list: Path, test_list: Path) -> ImageFiles:
+    """Lists the images of two text files: a path and a label a line, separated by white space.
+
+    The label is the last field, so a path may contain spaces; a relative path starts at its list's folder.
+    Labels are the numbers 0..K-1, or words, which are numbered in alphabetical order. Blank lines and lines that
+    start with ``#`` are skipped.
+
+    Raises:
+        InputError: A list or an image is missing, a line has no label, or the labels do not fit together.
+    """
+    train, test = _read_list(train_list), _read_list(test_list)
+    classes, index = _number_classes(train, test)
+    return ImageFiles(
+        classes,
+        [ImageFile(line.path, index[line.label]) for line in train],
+        [ImageFile(line.path, index[line.label]) for line in test],
+    )
+
+
+def _read_list(path: Path) -> list[_Line]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read the list {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the list {path} is not UTF-8 text.") from error
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        place = f"{path}:{number}"
+        fields = line.strip().rsplit(maxsplit=1)
+        if len(fields) < 2 or Path(fields[1]).suffix.lower() in IMAGE_SUFFIXES:
+            raise InputError(f"{place}: no label in {line.strip()!r}. A line is a path, white space, a label.")
+        image, label = path.parent / fields[0], fields[1]
+        if not image.is_file():
+            raise InputError(f"{place}: no file {image}. Paths are relative to the list's own folder.")
+        lines.append(_Line(place, image, str(int(label)) if _is_number(label) else label))
+    if not lines:
+        raise InputError(f"the list {path} names no images. A line is a path, white space, a label.")
+    return lines
+
+
+def _is_number(label: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]{1,18}", label) is not None
+
+
+def _number_classes(train: list[_Line], test: list[_Line]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Class names, and the index of each label; checks that the labels of both lists fit together."""
+    numbers = [line for line in train + test if _is_number(line.label)]
+    words = [line for line in train + test if not _is_number(line.label)]
+    if numbers and words:
+        raise InputError(
+            f"{words[0].place} has the label {words[0].label!r}, "
+            f"{numbers[0].place} the number {numbers[0].label}. Use numbers or words throughout."
+        )
+    seen = {line.label for line in train}
+    if numbers:
+        negative = next((line for line in numbers if int(line.label) < 0), None)
+        if negative is not None:
+            raise InputError(f"{negative.place}: the label {negative.label} is negative. Labels are 0..K-1.")
+        count = max(map(int, seen)) + 1
+        absent = list(islice((str(label) for label in range(count) if str(label) not in seen), 5))
+        if absent:
+            raise InputError(
+                f"the training list has labels up to {count - 1} but no image of {_names(absent)}. "
+                "Labels are 0..K-1, each with at least one training image."
+            )
+        classes = tuple(str(label) for label in range(count))
+    else:
+        classes = tuple(sorted(seen))
+    for line in test:
+        if line.label not in seen:
+            raise InputError(f"{line.place}: the class {line.label} is not in the training list.")
+    return classes, {label: index for index, label in enumerate(classes)}
+
+
+def _names(names: Iterable[str], limit: int = 5) -> str:
+    names = sorted(names)
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "") if names else "none"

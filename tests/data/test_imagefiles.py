@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resbench.data.imagefiles import ImageFile, list_filelists, list_folder
+from resbench.errors import InputError
+
+
+def write_lists(root: Path, train: str, test: str) -> tuple[Path, Path]:
+    for name in ("a.png", "b.png", "sub/c d.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    (root / "train.txt").write_text(train, encoding="utf-8")
+    (root / "test.txt").write_text(test, encoding="utf-8")
+    return root / "train.txt", root / "test.txt"
+
+
+def test_folder_numbers_classes_alphabetically_and_sorts_files(make_folder):
+    root = make_folder(classes=("dog", "ant", "cat"), train=2, test=1)
+    files = list_folder(root)
+    assert files.classes == ("ant", "cat", "dog")
+    assert files.train[2:4] == [
+        ImageFile(root / "train/cat/00.png", 1),
+        ImageFile(root / "train/cat/01.png", 1),
+    ]
+    assert [file.label for file in files.test] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stray", [".DS_Store", "Thumbs.db", "README", "._00.png", ".hidden/00.png", "notes.txt"])
+def test_folder_skips_what_is_no_image(make_folder, stray):
+    root = make_folder()
+    path = root / "train/cat" / stray
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"not an image")
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    (root / "train" / "labels.csv").touch()
+    assert len(list_folder(root).train) == 6
+
+
+def test_folder_finds_images_deeper_in_a_class_and_whatever_the_case_of_the_suffix(make_folder):
+    root = make_folder()
+    (root / "train/cat/images").mkdir()
+    (root / "train/cat/images/deep.PNG").touch()
+    assert root / "train/cat/images/deep.PNG" in [file.path for file in list_folder(root).train]
+
+
+def test_folder_follows_links_to_classes_and_files(make_folder, tmp_path):
+    root = make_folder()
+    (tmp_path / "linked").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "linked" / split).symlink_to(root / split)
+    (root / "train/cat/link.png").symlink_to(root / "train/dog/00.png")
+    files = list_folder(tmp_path / "linked")
+    assert files.classes == ("cat", "dog")
+    assert len(files.train) == 7
+
+
+def test_folder_missing(tmp_path):
+    with pytest.raises(InputError, match=r"no folder .*nowhere.*train/<class>/"):
+        list_folder(tmp_path / "nowhere")
+
+
+def test_folder_without_a_split_says_what_is_there(make_folder):
+    root = make_folder()
+    (root / "test").rename(root / "val")
+    with pytest.raises(InputError, match=r"has no test/ \(it holds: train, val\)"):
+        list_folder(root)
+
+
+def test_folder_without_classes(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.png").touch()
+    with pytest.raises(InputError, match=r"train has no class folders"):
+        list_folder(tmp_path)
+
+
+def test_folder_with_an_empty_class(make_folder):
+    root = make_folder()
+    for path in (root / "test/dog").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"test.dog has no images .*\.jpg.* remove the class"):
+        list_folder(root)
+
+
+def test_folder_whose_splits_differ(make_folder):
+    root = make_folder()
+    (root / "test/dog").rename(root / "test/wolf")
+    with pytest.raises(InputError, match=r"only in train: dog; only in test: wolf"):
+        list_folder(root)
+
+
+def test_digest_changes_with_a_file_and_only_then(make_folder):
+    root = make_folder()
+    before = list_folder(root).digest()
+    assert list_folder(root).digest() == before
+    os.utime(root / "train/cat/00.png", ns=(1, 1))
+    assert list_folder(root).digest() != before
+
+
+def test_lists_with_words_spaces_comments_and_a_byte_order_mark(tmp_path):
+    train, test = write_lists(
+        tmp_path, "\ufeff# path label\n\na.png zebra\r\nsub/c d.png\tant\n  b.png   zebra  \n", "a.png ant\n"
+    )
+    files = list_filelists(train, test)
+    assert files.classes == ("ant", "zebra")
+    assert files.train == [
+        ImageFile(tmp_path / "a.png", 1),
+        ImageFile(tmp_path / "sub/c d.png", 0),
+        ImageFile(tmp_path / "b.png", 1),
+    ]
+    assert files.test == [ImageFile(tmp_path / "a.png", 0)]
+
+
+def test_lists_with_numbers_keep_them_as_indices(tmp_path):
+    body = "".join(f"a.png {label}\n" for label in (10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9))
+    files = list_filelists(*write_lists(tmp_path, body, "b.png 02\n"))
+    assert files.classes == tuple(str(label) for label in range(11))
+    assert [file.label for file in files.train] == [10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9]
+    assert files.test[0].label == 2
+
+
+def test_lists_may_hold_absolute_paths(tmp_path):
+    files = list_filelists(*write_lists(tmp_path, f"{tmp_path / 'a.png'} 0\n", "b.png 0\n"))
+    assert files.train[0].path == tmp_path / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ("a.png 0\nb.png\n", "a.png 0\n", r"train\.txt:2: no label in 'b\.png'"),
+        ("a.png 0\nsub/c d.png\n", "a.png 0\n", r"train\.txt:2: no label in 'sub/c d\.png'"),
+        ("a.png 0\n", "# nothing\n\n", r"test\.txt names no images"),
+        ("", "a.png 0\n", r"train\.txt names no images"),
+        ("a.png 0\n\nx.png 0\n", "a.png 0\n", r"train\.txt:3: no file .*x\.png.*relative to the list"),
+        ("a.png -1\n", "a.png 0\n", r"train\.txt:1: the label -1 is negative"),
+        ("a.png 0\nb.png 3\n", "a.png 0\n", r"labels up to 3 but no image of 1, 2\."),
+        ("a.png 0\nb.png 999999999999\n", "a.png 0\n", r"no image of 1, 2, 3, 4, 5\."),
+        ("a.png 0\nb.png 1\n", "a.png 1\nb.png 2\n", r"test\.txt:2: the class 2 is not in the training list"),
+        ("a.png cat\n", "b.png dog\n", r"test\.txt:1: the class dog is not in the training list"),
+        ("a.png 0\nb.png cat\n", "a.png 0\n", r"train\.txt:2 has the label 'cat', .*train\.txt:1 the number 0"),
+    ],
+)
+def test_bad_lists(tmp_path, train, test, message):
+    with pytest.raises(InputError, match=message):
+        list_filelists(*write_lists(tmp_path, train, test))
+
+
+def test_list_missing_or_not_text(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read the list .*train\.txt: No such file"):
+        list_filelists(tmp_path / "train.txt", tmp_path / "test.txt")
+    train, test = write_lists(tmp_path, "", "")
+    train.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        list_filelists(train, test)
