@@ -63,7 +63,9 @@ def bench(model: str, request: pytest.FixtureRequest) -> Bench:
     return Bench(subject, Engine(subject.build(), get_recipe("common"), settings), device, images, labels, macs)
 
 
-def time_it(benchmark: Any, bench: Bench, group: str, call: Callable[..., object], images: int, **pedantic: Any) -> None:
+def time_it(
+    benchmark: Any, bench: Bench, group: str, call: Callable[..., object], images: int, **pedantic: Any
+) -> None:
     """Times a call and notes what the figures are of."""
     subject = bench.subject
     height, width = subject.input[1:]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from resbench.errors import InputError
 
@@ -124,7 +125,7 @@ def _number(value: float) -> str:
     """Writes a number without a trailing ``.0`` and large ones in exponent form, so that it parses back."""
     if value.is_integer() and value < 1e9:
         return str(int(value))
-    return re.sub(r"e\+?(-?)0*", r"e\1", repr(value))
+    return str(Decimal(repr(value)).normalize()).lower().replace("e+", "e")
 
 
 def _ceil_digits(value: float) -> str:

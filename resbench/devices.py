@@ -26,11 +26,12 @@ MIB = 2**20
 
 PRECISIONS = ("auto", "fp32", "tf32", "bf16")
 
-# Dense peak FLOP/s from NVIDIA's datasheets: (bf16, tf32, fp32). Matched against the device's whole name.
+# Dense peak FLOP/s from NVIDIA's datasheets: (bf16, tf32, fp32). Matched against the device's whole name: an NVL
+# card or a MIG slice of the same chip has another peak.
 _PEAK_FLOPS = {
-    r"NVIDIA H200.*|NVIDIA H100 80GB HBM3|NVIDIA H100 SXM.*": (989e12, 495e12, 67e12),
+    r"NVIDIA H200|NVIDIA H100 80GB HBM3": (989e12, 495e12, 67e12),
     r"NVIDIA H100 PCIe": (756e12, 378e12, 51e12),
-    r"NVIDIA A100.*": (312e12, 156e12, 19.5e12),
+    r"NVIDIA A100-(SXM4|SXM|PCIE|PCIe)-[48]0GB|NVIDIA A100 80GB PCIe": (312e12, 156e12, 19.5e12),
     r"NVIDIA L40S": (362e12, 183e12, 91.6e12),
     r"NVIDIA A10": (125e12, 62.5e12, 31.2e12),
 }
@@ -233,7 +234,7 @@ def resolve_device(name: str) -> str:
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9]\d*))?", name):
         raise InputError(f"unknown device {name!r}. Accepted: auto, cpu, mps, cuda, cuda:N (such as cuda:1).")
     if name.startswith("cuda"):
         if not cuda:
@@ -259,7 +260,8 @@ def resolve_precision(name: str, device: str) -> str:
         raise InputError(f"unknown precision {name!r}. Accepted: {', '.join(PRECISIONS)}.")
     on_cuda = device.startswith("cuda")
     if name == "auto":
-        return "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
+        # An emulated bf16 (before Ampere) is slower than fp32.
+        return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if name == "tf32" and not on_cuda:
         raise InputError(f"precision tf32 is a CUDA mode and the device is {device}. Use fp32 or bf16.")
     return name
@@ -280,6 +282,13 @@ def peak_flops(device_name: str, precision: str) -> float | None:
         if re.fullmatch(pattern, device_name):
             return {"bf16": bf16, "tf32": tf32, "fp32": fp32}[precision]
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Says whether an error means that memory ran out; torch has a class for that on CUDA, on others a message."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(re.search("can't allocate memory|out of memory", str(error)))
 
 
 def release_free_memory() -> None:

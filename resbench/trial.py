@@ -15,7 +15,7 @@ from resbench import provenance
 from resbench.budget import parse_budget, plan_spending
 from resbench.data.datasets import Dataset, load_dataset
 from resbench.data.pipeline import Pipeline, normalisation_of, to_device
-from resbench.devices import apply_precision, open_device, peak_flops
+from resbench.devices import apply_precision, is_out_of_memory, open_device, peak_flops
 from resbench.errors import InputError
 from resbench.measure.profile import Profile, Subject, measure_profile, profile_record
 from resbench.recipes import get_recipe
@@ -84,15 +84,13 @@ class _Run:
                 self._profile()
             self._train(dataset)
             record.status, record.phase = "ok", "done"
-        except torch.OutOfMemoryError as error:
-            self._ended("oom", error)
         except DivergedError as error:
             self._ended("diverged", error)
         except InputError as error:
             self._ended("not_run", error)
         except Exception as error:
             traceback.print_exc()
-            self._ended("crashed", error)
+            self._ended("oom" if is_out_of_memory(error) else "crashed", error)
         for column, seconds in self.ledger.columns().items():
             setattr(record, column, seconds)
         return record
@@ -177,7 +175,8 @@ class _Run:
         with ledger.part("build"):
             torch.manual_seed(trial.seed)
             model = self.subject.build(self.inputs.weights)
-            initialise(model, recipe.initialisation)
+            if trial.weights == "random":  # pretrained weights stay as they are
+                initialise(model, recipe.initialisation)
             engine = Engine(model, recipe, trial.engine)
             target = self.device.torch_device
             pipeline = Pipeline(

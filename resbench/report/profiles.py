@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from resbench.report.numbers import significant
+from resbench.report.numbers import present, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,6 @@ def profile_table(profile: pd.DataFrame) -> Table:
     for heading in ("batch", *(heading for heading, _, _ in _COLUMNS)):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in profile.to_dict("records"):
-        figures = [significant(row[column] / unit) if row[column] is not None else "" for _, column, unit in _COLUMNS]
+        figures = [significant(row[column] / unit) if present(row[column]) else "" for _, column, unit in _COLUMNS]
         table.add_row(escape(row["model"]), str(row["batch_size"]), *figures)
     return table

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resbench.data.pipeline import PADDING
+from resbench.devices import is_out_of_memory
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
 
@@ -53,14 +54,19 @@ class Engine:
 
     def __init__(self, model: nn.Module, recipe: Recipe, settings: EngineSettings) -> None:
         self.device = torch.device(settings.device)
-        self.channels_last = settings.memory_format == "channels_last"
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        self.model = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        channels_last = settings.memory_format == "channels_last"
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.label_smoothing = recipe.label_smoothing
         self.autocast = settings.precision == "bf16"
         self.compiled = settings.compile
         self.fallback: str | None = None
-        self._forward: Callable[..., Any] = torch.compile(self.model) if settings.compile else self.model
+        self._forward: Callable[..., Any] = self.model
+        if settings.compile:
+            try:
+                self._forward = torch.compile(self.model)
+            except RuntimeError as error:  # there is no compiler for this Python or platform
+                self._fall_back(error)
         # A tensor on the device: a new learning rate is written to it without a wait or a recompilation.
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = make_optimizer(self.model, recipe, self.learning_rate)
@@ -69,7 +75,8 @@ class Engine:
         self._images = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Returns float32 logits [B, classes] of images [B, C, H, W] under the engine's precision."""
+        """Returns float32 logits [B, classes] of images [B, C, H, W] under the engine's precision and layout."""
+        images = images.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             logits: torch.Tensor = self._forward(images)
         return logits.float()
@@ -122,18 +129,21 @@ class Engine:
         with torch.random.fork_rng(devices=devices):
             try:
                 self._warm_up_steps(images, labels, steps)
-            except torch.OutOfMemoryError:
-                raise
             except Exception as error:
-                if not self.compiled:
+                if not self.compiled or is_out_of_memory(error):
                     raise
-                self.compiled, self._forward = False, self.model
-                self.fallback = f"torch.compile failed ({type(error).__name__}), eager instead"
+                self._fall_back(error)
                 self.optimizer.zero_grad(set_to_none=True)
                 self._warm_up_steps(images, labels, steps)
         self.model.load_state_dict(kept)
         self.optimizer.state.clear()
         self.read_totals()
+
+    def _fall_back(self, error: Exception) -> None:
+        """Gives the compiler up and notes why."""
+        self.compiled, self._forward = False, self.model
+        reason = str(error).strip().partition("\n")[0]
+        self.fallback = f"torch.compile failed ({type(error).__name__}: {reason}), eager instead"
 
     def _warm_up_steps(self, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
         """Runs ``steps`` training steps at learning rate 0 and one evaluation step."""

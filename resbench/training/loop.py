@@ -111,26 +111,31 @@ class Loop:
         self.on_progress, self.on_epoch, self.on_phase = on_progress, on_epoch, on_phase
         self.result = TrainingResult(spending)
         self._next_progress = 0.0
+        self._timed_steps = 0
+        """Steps that the train clock holds; while steps are queued, it is behind those that were taken."""
 
     def run(self) -> TrainingResult:
         """Trains until the budget is spent.
 
         Raises:
-            DivergedError: The loss of an epoch is not finite.
+            DivergedError: The training loss of an epoch or the test loss after it is not finite.
         """
         while self._fraction() < 1:
             self.on_phase("train")
             train = self._train_epoch()
-            if not math.isfinite(train.mean_loss):
-                raise DivergedError(
-                    f"the training loss was {train.mean_loss} in the epoch up to step {self.result.steps}"
-                )
+            self._check(train, "training")
             self.on_phase("eval")
             test, seconds = self.evaluate()
+            self._check(test, "test")  # the only sign of a last step that broke the weights
             report = self._report(train, test, seconds)
             self.result.epochs.append(report)
             self.on_epoch(report)
         return self.result
+
+    def _check(self, totals: Totals, kind: str) -> None:
+        """Raises where a loss is no longer a number."""
+        if not math.isfinite(totals.mean_loss):
+            raise DivergedError(f"the {kind} loss was {totals.mean_loss} in the epoch up to step {self.result.steps}")
 
     def _train_epoch(self) -> Totals:
         """Runs steps until the epoch or the budget ends, then waits for the device and books the time.
@@ -142,7 +147,7 @@ class Loop:
         marks: list[tuple[Any, Any, Any]] = []
         self.engine.model.train()
         batches = self.pipeline.epoch()
-        clock_before = result.train_clock_s
+        clock_before, steps_before = result.train_clock_s, result.steps
         start = device.mark()
         for images, labels in batches:
             ready = device.mark()
@@ -156,6 +161,7 @@ class Loop:
                 reached = marks[-1 - device.queue_depth][2]
                 device.wait(reached)
                 result.train_clock_s = clock_before + device.elapsed_s(marks[0][0], reached)
+                self._timed_steps = steps_before + len(marks) - device.queue_depth
             fraction = self._fraction()
             self._tell_progress(fraction)
             if fraction >= 1:
@@ -168,6 +174,7 @@ class Loop:
         self.ledger.add("data", data)
         self.ledger.add("step", step)
         result.train_clock_s = clock_before + data + step
+        self._timed_steps = result.steps
         result.step_seconds += [device.elapsed_s(start, end) for start, _, end in marks]
         return totals
 
@@ -176,7 +183,9 @@ class Loop:
         now, clock = time.perf_counter(), self.result.train_clock_s
         if clock > 0 and now >= self._next_progress:
             self._next_progress = now + _PROGRESS_EVERY_S
-            self.on_progress(Progress(fraction, self.result.images_seen / clock, clock / fraction - clock))
+            rate = self._timed_steps * self.pipeline.batch_size / clock
+            timed = self.spending.fraction(steps=self._timed_steps, train_clock_s=clock)
+            self.on_progress(Progress(fraction, rate, clock / timed - clock))
 
     def evaluate(self) -> tuple[Totals, float]:
         """Returns the totals over every test image, and the seconds that took."""
