@@ -75,7 +75,7 @@ class Augmentation:
     colour_jitter: ColourJitter | None = None
     grayscale_probability: float = 0.0
     cutout: int = 0
-    """Side in pixels of one square that is set to the mean colour; 0 for none."""
+    """Side in pixels of one square that is set to what normalises to 0; 0 for none."""
 
 
 @dataclass(frozen=True)

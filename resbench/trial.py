@@ -165,13 +165,13 @@ class _Run:
     def _train(self, dataset: Dataset) -> None:
         """Builds the network from the trial's seed and trains it."""
         trial, recipe, ledger = self.trial, self.recipe, self.ledger
+        self._phase("build")
         spending = plan_spending(
             parse_budget(trial.budget),
             batch_size=trial.batch_size,
             steps_per_epoch=len(dataset.train) // trial.batch_size,
             train_flops_per_image=self.flops_per_image,
         )
-        self._phase("build")
         with ledger.part("build"):
             torch.manual_seed(trial.seed)
             model = self.subject.build(self.inputs.weights)

@@ -86,8 +86,7 @@ def rotate(images: torch.Tensor, degrees: float, generator: torch.Generator) -> 
 
     Nearest-neighbour sampling, as torchvision's ``RandomRotation`` does by default.
     """
-    batch, _, height, width = images.shape
-    draw = torch.rand(batch, generator=generator, device=images.device)
+    draw = torch.rand(len(images), generator=generator, device=images.device)
     return rotate_by(images, (draw * 2 - 1) * degrees)
 
 

@@ -95,9 +95,6 @@ def measure_profile(
         device.synchronize()
     warm_up_s = time.perf_counter() - began
     on_phase("profile")
-    if engine.compiled or device.torch_device.type != "cpu":
-        # What compiling and cuDNN's choice of kernels allocate is not the network's; a CPU has to stay clean.
-        engine.warm_up(*batch)
     memory = measure_memory(engine, device, batch, level_mib=level)
     latency = measure_latency(engine, device, batch, with_step=with_step)
     complexity = measure_complexity(subject.build, subject.input)

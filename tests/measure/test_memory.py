@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from resbench.devices import CpuDevice, MemoryPeak
+from resbench.measure import memory as memory_module
+from resbench.measure.memory import MemoryUse, measure_memory, memory_level
+from resbench.recipes import get_recipe
+from resbench.schema import EngineSettings
+from resbench.training.engine import Engine
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
+
+BLOCK_MIB = 64
+SCRIPT = """
+import json, sys
+import torch
+from torch import nn
+from resbench.devices import open_device
+from resbench.measure.memory import measure_memory, memory_level
+from resbench.recipes import get_recipe
+from resbench.registry import create_model
+from resbench.schema import EngineSettings
+from resbench.training.engine import Engine
+
+class Allocating(nn.Module):
+    def __init__(self, mib):
+        super().__init__()
+        self.head = nn.Linear(3 * 32 * 32, 10)
+        self.numbers = mib * 2**20 // 4
+
+    def forward(self, images):
+        block = torch.ones(self.numbers)
+        return self.head(images.flatten(1)) * block[0]
+
+class Keeping(Allocating):
+    def __init__(self, mib):
+        super().__init__(0)
+        self.kept = nn.Parameter(torch.ones(mib * 2**20 // 4))
+
+    def forward(self, images):
+        return self.head(images.flatten(1)) + self.kept.sum()
+
+def build(what):
+    kind, _, mib = what.partition(":")
+    if mib:
+        return {"allocating": Allocating, "keeping": Keeping}[kind](int(mib))
+    return create_model(what)
+
+device = open_device("cpu")
+level = memory_level(device)
+images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
+engine = Engine(build(sys.argv[1]), get_recipe("common"), EngineSettings("cpu", "fp32"))
+use = measure_memory(engine, device, (images, labels), level_mib=level)
+print(json.dumps([use.inference_mib, use.training_allocated_mib, use.training_reserved_mib]))
+"""
+
+
+def measure_in_a_fresh_process(what: str) -> tuple[float, float]:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, what], capture_output=True, text=True, check=True)
+    inference, training, reserved = json.loads(done.stdout.splitlines()[-1])
+    assert reserved is None
+    return inference, training
+
+
+@linux_only
+def test_a_known_allocation_of_the_forward_pass_is_seen_in_both_passes():
+    inference, training = measure_in_a_fresh_process(f"allocating:{BLOCK_MIB}")
+    assert inference == pytest.approx(BLOCK_MIB, rel=0.05)
+    assert training == pytest.approx(BLOCK_MIB, rel=0.05)
+
+
+@linux_only
+def test_training_holds_weights_gradients_and_momentum():
+    inference, training = measure_in_a_fresh_process(f"keeping:{BLOCK_MIB}")
+    assert inference == pytest.approx(BLOCK_MIB, rel=0.05)
+    assert training == pytest.approx(3 * BLOCK_MIB, rel=0.05)
+
+
+@linux_only
+def test_inference_of_a_network_takes_its_weights_and_less_than_training():
+    inference, training = measure_in_a_fresh_process("d2l_resnet18")
+    weights = 11_184_650 * 4 / 2**20
+    assert weights < inference < training
+    assert training > 3 * weights
+
+
+class ScriptedDevice(CpuDevice):
+    """Gives peaks by script and notes what was asked of it."""
+
+    def __init__(self, peaks: list[MemoryPeak]) -> None:
+        super().__init__()
+        self.peaks, self.calls = peaks, list[str]()
+
+    def start_memory_window(self) -> None:
+        self.calls.append("window")
+
+    def memory_peak(self) -> MemoryPeak:
+        self.calls.append("peak")
+        return self.peaks.pop(0)
+
+
+def noting_engine(note: Callable[[str], None]) -> Engine:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    model.register_forward_hook(lambda module, inputs, output: note("train" if module.training else "eval"))
+    return Engine(model, get_recipe("common"), EngineSettings("cpu", "fp32"))
+
+
+def test_each_pass_has_a_window_of_its_own_and_is_counted_from_the_level():
+    device = ScriptedDevice([MemoryPeak(110.0, None), MemoryPeak(150.0, 256.0)])
+    engine = noting_engine(device.calls.append)
+    batch = torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)
+    assert measure_memory(engine, device, batch, level_mib=100.0) == MemoryUse(10.0, 50.0, 256.0)
+    assert device.calls == ["window", "eval", "peak", "window", "train", "train", "peak"]
+
+
+def test_measuring_memory_changes_no_weight():
+    device = ScriptedDevice([MemoryPeak(0.0, None), MemoryPeak(0.0, None)])
+    engine = noting_engine(lambda mode: None)
+    before = engine.model[1].weight.detach().clone()
+    measure_memory(engine, device, (torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)), level_mib=0.0)
+    assert torch.equal(engine.model[1].weight, before)
+
+
+def test_the_level_of_the_processor_is_this_process_resident_set(monkeypatch):
+    monkeypatch.setattr(memory_module, "resident_mib", lambda: 123.0)
+    assert memory_level(CpuDevice()) == 123.0
+
+
+def test_an_allocator_counts_from_zero():
+    assert memory_level(ScriptedDevice([])) == 0.0
+
+
+def test_reading_the_level_draws_nothing():
+    state = torch.get_rng_state()
+    memory_level(CpuDevice())
+    assert torch.equal(torch.get_rng_state(), state)
