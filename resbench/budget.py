@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 
 from resbench.errors import InputError
 
@@ -24,6 +24,8 @@ UNITS = {
 }
 _PATTERN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 _EXAMPLES = "26ep, 2000steps, 500000img, 10min, 90s, 5e15flop"
+_LARGEST = 1e30  # more than any training spends in any unit, and no product of it overflows
+_ROUNDING = 1e-12  # relative: by how much two floats that mean the same amount may differ; far less than a step
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ def parse_budget(text: str) -> Budget:
         given = f"the unit {unit!r}" if unit else "no unit"
         listed = ", ".join(f"{name} ({meaning})" for name, meaning in UNITS.items())
         raise InputError(f"the budget {text!r} has {given}. Accepted: {listed}; for example {_EXAMPLES}.")
-    if not (amount > 0 and math.isfinite(amount)):
+    if unit == "min":
+        amount, unit = amount * 60, "s"
+    if amount <= 0:
         raise InputError(f"the budget {text!r} is not more than zero: it buys no training. For example {_EXAMPLES}.")
-    return Budget(amount * 60, "s") if unit == "min" else Budget(amount, unit)
+    if amount > _LARGEST:
+        raise InputError(f"the budget {text!r} is more than any training can spend. For example {_EXAMPLES}.")
+    return Budget(amount, unit)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Spending:
         """How many steps reach the budget, or ``None`` where only a clock can tell."""
         if self.step_cost is None:
             return None
-        return math.ceil(round(self.budget.amount / self.step_cost, 9))
+        return math.ceil(self.budget.amount / self.step_cost * (1 - _ROUNDING))
 
     def fraction(self, *, steps: int, train_clock_s: float) -> float:
         """Returns the fraction of the budget that is spent, 0..1; schedules follow it."""
@@ -86,7 +92,8 @@ class Spending:
     def overshoot(self, *, steps: int, train_clock_s: float) -> float:
         """Returns how much more than the budget was spent, in its unit (negative: it stopped early)."""
         spent = train_clock_s if self.step_cost is None else steps * self.step_cost
-        return spent - self.budget.amount
+        exact = math.isclose(spent, self.budget.amount, rel_tol=_ROUNDING)  # 49 steps of 1/49 epoch are one epoch
+        return 0.0 if exact else spent - self.budget.amount
 
 
 def plan_spending(
@@ -113,10 +120,10 @@ def plan_spending(
         "img": float(batch_size),
         "flop": float(batch_size * (train_flops_per_image or 0)),
     }[budget.unit]
-    if budget.amount < cost * (1 - 1e-9):
+    if budget.amount < cost * (1 - _ROUNDING):
         raise InputError(
             f"the budget {budget} buys {budget.amount / cost:.2g} of a step; a step of {batch_size} images takes "
-            f"{_ceil_digits(cost)}{budget.unit}. Give at least that."
+            f"{_rounded_up(cost)}{budget.unit}. Give at least that."
         )
     return Spending(budget, cost)
 
@@ -128,8 +135,8 @@ def _number(value: float) -> str:
     return str(Decimal(repr(value)).normalize()).lower().replace("e+", "e")
 
 
-def _ceil_digits(value: float) -> str:
-    """Writes a number to three significant digits, rounded up."""
-    exponent = math.floor(math.log10(value)) - 2
-    scaled = math.ceil(round(value / 10.0**exponent, 6))
-    return _number(float(f"{scaled}e{exponent}"))
+def _rounded_up(value: float) -> str:
+    """Writes a number to three significant digits, rounded up; whole numbers as they are unless they are large."""
+    if value.is_integer() and value < 1e9:
+        return _number(value)
+    return _number(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(value))))

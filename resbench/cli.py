@@ -6,6 +6,7 @@ missing; 4 nothing comparable, nothing measured; 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
-from resbench.errors import InputError, ResbenchError
+from resbench.errors import InputError, NothingMeasuredError, ResbenchError
 
 if TYPE_CHECKING:
     from resbench.plan import Plan
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 FAILED_TRIALS = 3
 INTERRUPTED = 130
+_WHOLE = 1000  # characters a line, where it is not a terminal that shows it
 
 app = typer.Typer(
     help="Compare residual networks: accuracy, parameters, FLOPs, speed and memory under one fixed budget.",
@@ -52,8 +55,18 @@ def _with_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt as error:
             err.print("interrupted; what ended before is recorded", highlight=False)
             raise typer.Exit(INTERRUPTED) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            err.print(f"[bold red]error:[/bold red] {escape(_explain(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(InputError.exit_code) from error
 
     return guarded
+
+
+def _explain(error: OSError) -> str:
+    """Says which file the system refused, and why."""
+    return f"cannot use {str(error.filename)!r}: {error.strerror}."
 
 
 Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
@@ -81,9 +94,17 @@ def list_command(
         return
     if not entries:
         raise InputError(f"no model matches {pattern!r}. `resbench list` shows all {len(list_models())}.")
-    table = Table("model", "what it is", "source", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for entry in entries:
-        table.add_row(f"[bold]{escape(entry.name)}[/bold]", escape(entry.summary), f"[dim]{escape(entry.source)}[/dim]")
+    texts = {entry.name: (entry.summary.replace("`", ""), entry.source) for entry in entries}
+    if not out.is_terminal:  # a line a model, whole, for grep and its like
+        width = max(map(len, texts))
+        for name, (summary, source) in texts.items():
+            typer.echo(f"{name:<{width}}  {summary} [{source}]")
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, (summary, source) in texts.items():
+        table.add_row(escape(name), f"{escape(summary)}\n[dim]{escape(source)}[/dim]")
     out.print(table)
 
 
@@ -139,7 +160,11 @@ def bench(
         compile=compile_mode,
         memory_format=memory_format,
     )
-    plan = plan_suite(chosen, data_dir=data_dir, on_message=lambda text: err.print(escape(text), highlight=False))
+    plan = plan_suite(
+        chosen,
+        data_dir=data_dir,
+        on_message=lambda text: err.print(escape(text), highlight=False, soft_wrap=True),
+    )
     folder = out_folder or Path("results") / chosen.name
     for notice in plan.notices:
         err.print(f"[bold yellow]warning:[/bold yellow] {escape(notice)}", highlight=False, soft_wrap=True)
@@ -152,30 +177,34 @@ def _run(plan: Plan, folder: Path) -> None:
     """Runs a plan under a view, prints its table and sets the exit code."""
     from resbench.report import write_report
     from resbench.report.tables import rich_table
-    from resbench.run import run_plan
-    from resbench.store import load_results
+    from resbench.run import run_plan, waiting_trials
     from resbench.view import RunView
 
-    view = RunView(out, len(plan.trials))
+    waiting = waiting_trials(plan, folder)
+    if len(waiting) < len(plan.trials):
+        done = len(plan.trials) - len(waiting)
+        _say(f"{done} of {_count(len(plan.trials), 'trial')} ended well in {folder} before: not run again.")
+    view = RunView(out, waiting)
     try:
         with view:
-            results, skipped = run_plan(plan, folder, on_message=view)
+            results, _ = run_plan(plan, folder, on_message=view)
     except KeyboardInterrupt:
-        if not load_results(folder).trials.query("status == 'ok'").empty:
+        with contextlib.suppress(ResbenchError):  # nothing had ended: there is nothing to report
             write_report(folder)
         raise
-    if skipped:
-        out.print(f"{len(skipped)} of {len(plan.trials)} trials had ended well in {folder} before: not run again.")
     planned = {trial.trial_id for trial in plan.trials}
     missing = _not_ok(results, planned)
-    if len(missing) < len(planned):
+    with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
         write_report(folder)
-        out.print(rich_table(results))
-        out.print(f"Tables, plots and records: {folder}", highlight=False, soft_wrap=True)
+    if len(missing) < len(planned):
+        _print_table(rich_table(results, width=None if out.is_terminal else _WHOLE))
+        _say(f"Tables, plots and records: {folder}")
     if missing:
         err.print(
-            f"[bold red]{len(missing)} of {len(planned)} planned trials did not end well[/bold red] "
-            f"(logs: {escape(str(folder / 'logs'))}):"
+            f"[bold red]{len(missing)} of {_count(len(planned), 'planned trial')} did not end well[/bold red] "
+            f"(logs: {escape(str(folder / 'logs'))}):",
+            highlight=False,
+            soft_wrap=True,
         )
         for line in missing:
             err.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
@@ -199,9 +228,9 @@ def _print_plan(plan: Plan, folder: Path) -> None:
     engine = first.engine
     models = list(dict.fromkeys(trial.model for trial in plan.trials))
     rows = {
-        "suite": f"{suite.name}  {suite.description}",
+        "suite": f"{suite.name}  {suite.description}".rstrip(),
         "models": ", ".join(models),
-        "trials": f"{len(plan.trials)} = {len(models)} models x {len(suite.seed_list)} seeds",
+        "trials": f"{len(plan.trials)} ({_count(len(models), 'model')} x {_count(len(suite.seed_list), 'seed')})",
         "dataset": f"{first.dataset}  ({format_input(first.input)}, {first.num_classes} classes, "
         f"sha256 {first.dataset_fingerprint[:12]})",
         "training": f"recipe {first.recipe}, budget {first.budget}, batch {first.batch_size}, stem {first.stem}",
@@ -209,10 +238,7 @@ def _print_plan(plan: Plan, folder: Path) -> None:
         f"torch.compile {'on' if engine.compile else 'off'}",
         "results": str(folder),
     }
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for key, value in rows.items():
-        table.add_row(f"[dim]{key}[/dim]", escape(value))
-    out.print(table)
+    _print_pairs(rows)
 
 
 @app.command()
@@ -251,7 +277,7 @@ def profile(
         out=out_folder,
         on_message=lambda text: err.print(escape(text), highlight=False, soft_wrap=True),
     )
-    out.print(profile_table(frame))
+    _print_table(profile_table(frame), whole=True)
     if frame.attrs["failed"]:
         raise typer.Exit(FAILED_TRIALS)
 
@@ -265,8 +291,8 @@ def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) ->
     from resbench.store import load_results
 
     written = write_report(folder)
-    out.print(rich_table(load_results(folder)))
-    out.print(f"{len(written)} files written in {folder}", highlight=False, soft_wrap=True)
+    _print_table(rich_table(load_results(folder), width=None if out.is_terminal else _WHOLE))
+    _say(f"{_count(len(written), 'file')} written in {folder}")
 
 
 @app.command()
@@ -292,7 +318,7 @@ def compare(
     elif as_markdown:
         typer.echo(comparison.to_markdown())
     else:
-        out.print(comparison.to_rich())
+        _print_table(comparison.to_rich())
     raise typer.Exit(comparison.exit_code)
 
 
@@ -318,10 +344,38 @@ def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for key, value in values.items():
-        table.add_row(f"[dim]{key}[/dim]", escape("none" if value is None else str(value)))
-    out.print(table)
+    _print_pairs({key: "none" if value is None else str(value) for key, value in values.items()})
+
+
+def _print_pairs(rows: dict[str, str]) -> None:
+    """Prints names and values, a line each, never cut: a path can be copied whole."""
+    width = max(map(len, rows))
+    for key, value in rows.items():
+        _say(f"[dim]{key:<{width}}[/dim]  {escape(value)}", markup=True)
+
+
+def _print_table(table: RenderableType, *, whole: bool = False) -> None:
+    """Prints a table.
+
+    Args:
+        table: What to print.
+        whole: Print it as wide as it is, in a terminal too (which breaks the lines), rather than cut its cells.
+    """
+    if out.is_terminal and not whole:
+        out.print(table)
+        return
+    wide = Console(width=_WHOLE)
+    wide.print(table, width=Measurement.get(wide, wide.options, table).maximum, soft_wrap=False)
+
+
+def _say(text: str, *, markup: bool = False) -> None:
+    """Prints one line on stdout; where it is too long the terminal breaks it."""
+    out.print(text, markup=markup, highlight=False, soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    """Writes a number and its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _default_suite(device: str | None) -> str:

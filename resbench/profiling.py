@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resbench.errors import NothingMeasuredError, unknown
-from resbench.executors.local import run_in_process
+from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.plan import expand_models, resolve_engine
 from resbench.registry import STEMS
@@ -70,17 +70,19 @@ def profile_models(
             if store:
                 store.append("profile", data)
 
-    with tempfile.TemporaryDirectory(prefix="resbench-") as scratch:
-        for number, subject in enumerate(subjects, start=1):
-            on_message(f"[{number}/{len(subjects)}] {subject.model} at batch {subject.batch_size}")
-            measured = len(rows)
-            ended = run_in_process(run_profile, (subject,), log=Path(scratch) / "log", on_message=keep)
-            if len(rows) == measured:
-                on_message(f"{subject.model} at batch {subject.batch_size} failed: {ended}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="resbench-") as scratch:
+            for number, subject in enumerate(subjects, start=1):
+                on_message(f"[{number}/{len(subjects)}] {subject.model} at batch {subject.batch_size}")
+                measured = len(rows)
+                ended = run_in_process(run_profile, (subject,), log=Path(scratch) / "log", on_message=keep)
+                if len(rows) == measured:
+                    on_message(f"{subject.model} at batch {subject.batch_size} failed: {ended}")
+    finally:
+        if store and rows:  # after Ctrl-C too: what was measured is kept
+            store.derive()
     if not rows:
         raise NothingMeasuredError("nothing was measured: every network failed.")
-    if store:
-        store.derive()
     frame = pd.DataFrame(rows, columns=columns(ProfileRecord))
     frame.attrs["failed"] = len(subjects) - len(rows)
     return frame

@@ -43,9 +43,10 @@ def collect() -> Provenance:
     has_cuda = torch.cuda.is_available()
     cudnn = torch.backends.cudnn.version() if has_cuda else None
     sha = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no") if sha else None
     return Provenance(
         git_sha=sha,
-        git_dirty=None if sha is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        git_dirty=None if changes is None else bool(changes),
         resbench=_version("resbench"),
         torch=torch.__version__,
         torchvision=_version("torchvision"),

@@ -9,10 +9,11 @@ from typing import Any
 
 from resbench import provenance
 from resbench.executors.local import run_trials
+from resbench.executors.process import ignoring_interrupts
 from resbench.plan import Plan, plan_suite
 from resbench.schema import Trial
 from resbench.store import Results, Store
-from resbench.suite import Suite, load_suite
+from resbench.suite import Suite, load_suite, make_suite
 
 OnMessage = Callable[[Trial, str, dict[str, Any]], None]
 
@@ -34,9 +35,8 @@ def run_plan(
         InputError: The folder cannot be written to.
         KeyboardInterrupt: The user pressed Ctrl-C. Everything that ended is recorded and the tables are derived.
     """
-    store = Store(out, create=True)
-    finished = store.finished()
-    waiting = [trial for trial in plan.trials if trial.trial_id not in finished]
+    waiting = waiting_trials(plan, out)
+    store = Store(out)
     store.append(
         "suite",
         {
@@ -50,8 +50,19 @@ def run_plan(
     try:
         run_trials(waiting, plan.inputs, store, on_message=on_message)
     finally:
-        results = store.derive()
-    return results, [trial for trial in plan.trials if trial.trial_id in finished]
+        with ignoring_interrupts():  # a second Ctrl-C must not cost the tables
+            results = store.derive()
+    return results, [trial for trial in plan.trials if trial not in waiting]
+
+
+def waiting_trials(plan: Plan, out: Path) -> list[Trial]:
+    """Returns a plan's trials that have not yet ended well in a results folder, which is made where there is none.
+
+    Raises:
+        InputError: The folder cannot be written to, or holds records that cannot be read.
+    """
+    finished = Store(out, create=True).finished()
+    return [trial for trial in plan.trials if trial.trial_id not in finished]
 
 
 def run_suite(suite: str | Suite, *, out: str | Path, data_dir: str | Path | None = None, **changes: Any) -> Results:
@@ -70,6 +81,6 @@ def run_suite(suite: str | Suite, *, out: str | Path, data_dir: str | Path | Non
 
     In a script, call it below ``if __name__ == "__main__":``, since each trial runs in a spawned process.
     """
-    chosen = load_suite(suite, **changes) if isinstance(suite, str) else suite
+    chosen = load_suite(suite, **changes) if isinstance(suite, str) else make_suite(suite.model_dump(), **changes)
     plan = plan_suite(chosen, data_dir=Path(data_dir) if data_dir else None)
     return run_plan(plan, Path(out))[0]

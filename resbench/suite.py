@@ -117,7 +117,7 @@ def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any
     given = {key: value for key, value in changes.items() if value is not None}
     engine = {key: given.pop(key) for key in EngineOptions.model_fields if key in given}
     merged = {**data, **given}
-    if engine:
+    if engine and isinstance(merged.get("engine", {}), dict):  # what is not a table is refused below
         merged["engine"] = {**merged.get("engine", {}), **engine}
     try:
         return Suite.model_validate(merged)
@@ -128,16 +128,27 @@ def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any
 
 def _explain(fault: Any) -> str:
     """Says in a user's words what pydantic found."""
-    path = [str(part) for part in fault["loc"] if not str(part).startswith(("list[", "constrained", "int"))]
-    key = ".".join(path)
+    first, *rest = (str(part) for part in fault["loc"])
+    if first == "seeds":  # pydantic adds which of the two forms it tried
+        rest = [part for part in rest if part.isdecimal()]
+    key = ".".join([first, *rest])
     if fault["type"] == "extra_forbidden":
-        known = EngineOptions.model_fields if path[0] == "engine" and len(path) > 1 else Suite.model_fields
-        close = nearest(path[-1], known, limit=1)
-        hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
-        return f"unknown key {key!r}{hint}"
+        return f"unknown key {key!r}{_hint(rest[-1] if rest else first, in_engine=bool(rest))}"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
-    return f"the key {key!r} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    if fault["type"] == "model_type":
+        return f"the key {key!r} is {fault['input']!r}: it should be a table, [{key}]"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"the key {key!r} is {fault['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _hint(name: str, *, in_engine: bool) -> str:
+    """Says which key an unknown one may be meant for: the same in the other table, or the nearest of its own."""
+    here, other = (EngineOptions, Suite) if in_engine else (Suite, EngineOptions)
+    if name in other.model_fields:
+        return ", it belongs above [engine]" if in_engine else ", it belongs below [engine]"
+    close = nearest(name, here.model_fields, limit=1)
+    return f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(here.model_fields)})"
 
 
 def parse_input(text: str) -> tuple[int, int, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from resbench.schema import Trial
 
@@ -20,11 +23,12 @@ class RunView:
 
     Args:
         console: Where to write. On a terminal there is a bar; a line for each epoch and trial is written anywhere.
-        total: Trials to run.
+        trials: Those that are going to run.
     """
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total = console, total
+    def __init__(self, console: Console, trials: Sequence[Trial]) -> None:
+        self.console, self.total = console, len(trials)
+        self._width = max((len(trial.label) for trial in trials), default=0)
         self._started = 0
         self._task: TaskID | None = None
         self._trial_id: str | None = None
@@ -33,8 +37,7 @@ class RunView:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[status]}", markup=False),
-            TimeElapsedColumn(),
+            _StatusColumn(table_column=Column(no_wrap=True)),  # in a narrow terminal the bar gives way
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -56,14 +59,18 @@ class RunView:
         if trial.trial_id != self._trial_id:
             self._begin(trial)
         if kind == "phase":
-            self._update(status=data["phase"])
+            self._update(status=data["phase"], left="")
         elif kind == "progress":
-            self._update(completed=data["fraction"], status=_progress_text(data))
+            self._update(
+                completed=data["fraction"],
+                status=f"{data['images_per_second']:,.0f} images/s",
+                left=f"{_duration(data['seconds_left'])} left",
+            )
         elif kind == "epoch":
             self._tell(
                 trial,
-                f"epoch {data['epoch']:.3g}  train loss {data['train_loss']:.3f}  test accuracy "
-                f"{data['test_accuracy']:.2%}  {data['train_images_per_second']:,.0f} images/s",
+                f"epoch {_epoch(data['epoch']):<4}  train loss {data['train_loss']:.3f}  "
+                f"test {data['test_accuracy']:.2%}  {data['train_images_per_second']:,.0f} images/s",
             )
         elif kind == "trial":
             self._end(trial, data)
@@ -74,7 +81,9 @@ class RunView:
         self._started += 1
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(f"[{self._started}/{self.total}] {trial.label}", total=1.0, status="start")
+        self._task = self._progress.add_task(
+            f"[{self._started}/{self.total}] {trial.label}", total=1.0, status="start", left=""
+        )
         if not self.console.is_terminal:
             self._tell(trial, "started")
 
@@ -83,8 +92,8 @@ class RunView:
         status = record["status"]
         if status == "ok":
             text = (
-                f"ok  test accuracy {record['test_accuracy']:.2%}  {record['train_images_per_second']:,.0f} images/s  "
-                f"peak {record['peak_memory_allocated_mib']:,.0f} MiB  {_duration(record['wall_s'])}"
+                f"ok  test {record['test_accuracy']:.2%}  {record['train_images_per_second']:,.0f} images/s  "
+                f"{_mib(record['peak_memory_allocated_mib'])}  {_duration(record['wall_s'])}"
             )
         else:
             text = f"{status} in phase {record['phase']}: {record['error']}"
@@ -94,7 +103,7 @@ class RunView:
         """Writes one line about a trial."""
         place = f"[{self._started}/{self.total}]"
         self.console.print(
-            f"[dim]{escape(place)}[/dim] [bold]{escape(trial.label):<24}[/bold] {escape(text)}",
+            f"[dim]{escape(place)}[/dim] [bold]{escape(trial.label.ljust(self._width))}[/bold]  {escape(text)}",
             style=style,
             highlight=False,
             soft_wrap=True,
@@ -106,12 +115,25 @@ class RunView:
             self._progress.update(self._task, **fields)
 
 
-def _progress_text(data: dict[str, Any]) -> str:
-    """Writes the rate and the time left of a training."""
-    return f"{data['images_per_second']:,.0f} images/s, {_duration(data['seconds_left'])} left"
+class _StatusColumn(ProgressColumn):
+    """What the trial does: rate and time left while it trains, else the phase and the time since it began."""
+
+    def render(self, task: Task) -> Text:
+        """Writes one trial's status."""
+        return Text(f"{task.fields['status']}  {task.fields['left'] or _duration(task.elapsed or 0)}")
+
+
+def _epoch(epoch: float) -> str:
+    """Writes how many epochs have passed, with two decimals where they are not whole."""
+    return f"{epoch:.0f}" if float(epoch).is_integer() else f"{epoch:.2f}"
+
+
+def _mib(memory: float | None) -> str:
+    """Writes a peak, or that there is none."""
+    return "no memory figure" if memory is None else f"peak {memory:,.0f} MiB"
 
 
 def _duration(seconds: float) -> str:
-    """Writes seconds as ``h:mm:ss`` or ``m:ss``."""
+    """Writes seconds as ``m:ss``, ``h:mm:ss`` or ``N days, h:mm:ss``."""
     text = str(timedelta(seconds=round(seconds)))
-    return text[2:] if text.startswith("0:") else text
+    return text.removeprefix("0:").removeprefix("0") if text.startswith("0:0") else text.removeprefix("0:")

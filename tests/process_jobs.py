@@ -1,0 +1,86 @@
+"""Jobs for spawned processes: functions at module level of a module that a child can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+Emit = Callable[[str, dict[str, Any]], None]
+BLOCK = "x" * 8_000_000
+"""More than a pipe holds."""
+
+
+def emit_numbers(count: int, emit: Emit) -> None:
+    """Emits 0, 1, ... as fast as it can."""
+    for number in range(count):
+        emit("number", {"number": number})
+
+
+def fail(emit: Emit) -> None:
+    """Emits once, then raises."""
+    emit("phase", {"phase": "train"})
+    raise ValueError("the reason")
+
+
+def leave(emit: Emit) -> None:
+    """Prints, emits, and ends without any cleaning up."""
+    print("last words")
+    emit("phase", {"phase": "train"})
+    os._exit(7)
+
+
+def kill_itself(number: int, emit: Emit) -> None:
+    """Prints, emits, and dies of a signal."""
+    print("last words")
+    emit("phase", {"phase": "train"})
+    os.kill(os.getpid(), number)
+
+
+def die_inside_a_message(emit: Emit) -> None:
+    """Is killed while a message that is larger than the pipe is on its way."""
+    emit("phase", {"phase": "train"})
+    signal.setitimer(signal.ITIMER_REAL, 0.2)  # SIGALRM's default action ends the process
+    emit("block", {"block": BLOCK})
+
+
+def never_end(emit: Emit) -> None:
+    """Says its process id and waits for what never comes, deaf to requests to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    emit("pid", {"pid": os.getpid()})
+    while True:
+        signal.pause()
+
+
+def leave_a_child(emit: Emit) -> None:
+    """Ends at once and leaves a process behind that holds the pipe open."""
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    emit("child", {"pid": child})
+    os._exit(5)
+
+
+def trial_without_profile(trial: Any, inputs: Any, emit: Emit) -> None:
+    """Runs a real trial, less its longest part for a large network."""
+    import resbench.trial
+    from resbench.executors.local import trial_job
+
+    resbench.trial._Run._profile = lambda self: None  # type: ignore[method-assign]
+    trial_job(trial, inputs, emit)
+
+
+def die_in_training(trial: Any, inputs: Any, emit: Emit) -> None:
+    """Stands in for a trial: emits as one does and is killed; the seed says whether it is."""
+    emit("phase", {"phase": "build"})
+    emit("phase", {"phase": "train"})
+    if trial.seed == 0:
+        print("out of patience")
+        os.kill(os.getpid(), signal.SIGKILL)
+    from resbench.store import planned_record
+
+    record = planned_record(trial, source="test")
+    record.status, record.phase = "diverged", "train"
+    emit("trial", record.to_dict())

@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import process_jobs
+import psutil
+import pytest
+import torch
+from records import write_folder
+from tiny_folder import make_tiny_folder
+from typer.testing import CliRunner, Result
+
+import resbench
+from resbench import cli
+from resbench.cli import app
+from resbench.executors import local
+from resbench.registry import list_models
+from resbench.store import load_results
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs the command line in this process, as one does whose output goes to a file."""
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*arguments: str | Path, **options: Any) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_folder(tmp_path_factory.mktemp("cli") / "tiny")
+
+
+@pytest.fixture
+def suite(tmp_path: Path, folder: Path) -> Path:
+    """A suite file that runs in no time."""
+    path = tmp_path / "tiny.toml"
+    text = ["models = ['cnn']", f"dataset = 'folder:{folder}'", "batch_size = 8", "budget = '1steps'", "[engine]"]
+    path.write_text("\n".join([*text, "device = 'cpu'"]))
+    return path
+
+
+def case(value: str | list[str]) -> str:
+    """What a parametrised test is called: its flags."""
+    return " ".join(value) if isinstance(value, list) else "-"
+
+
+def errors(text: str) -> list[str]:
+    """The messages on stderr that are not about progress."""
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("decoding ")]
+
+
+def assert_one_message(result: Result, said: str) -> None:
+    assert result.exit_code == 2, result.output
+    (message,) = errors(result.stderr)
+    assert message.startswith("error: ")
+    assert said in message
+    assert "Traceback" not in result.output
+
+
+# Bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--models", "resnt34"], "unknown model 'resnt34'. Did you mean resnet34"),
+        (["--models", "vgg*"], "unknown model pattern 'vgg*'"),
+        (["--models", ","], "'models'"),
+        (["--dataset", "cifar11"], "unknown dataset 'cifar11'. Did you mean cifar10"),
+        (["--dataset", "folder:/nowhere/at/all"], "/nowhere/at/all"),
+        (["--stem", "cfar"], "unknown stem 'cfar'. Did you mean cifar"),
+        (["--recipe", "comon"], "unknown recipe 'comon'. Did you mean common"),
+        (["--precision", "fp12"], "unknown precision 'fp12'"),
+        (["--budget", "0ep"], "'0ep' is not more than zero"),
+        (["--budget", "-1ep"], "'-1ep' is not more than zero"),
+        (["--budget", "10parsecs"], "'10parsecs' has the unit 'parsecs'"),
+        (["--budget", "7img"], "a step of 8 images takes 8img"),
+        (["--batch-size", "33"], "larger than the training set of tiny (32 images)"),
+        (["--input", "32x32"], "cannot read the input '32x32'"),
+        (["--input", "1x32x32"], "Give 3x32x32"),
+        (["--device", "gpu"], "unknown device 'gpu'"),
+        (["--compile", "maybe"], "unknown compile mode 'maybe'. "),
+        (["--memory-format", "nhwc"], "unknown memory format 'nhwc'"),
+        (["--weights", "/nowhere.pt", "--models", "resnet152"], "'/nowhere.pt' does not exist"),
+    ],
+    ids=case,
+)
+def test_a_bad_flag_of_bench_is_one_clear_message(
+    invoke: Invoke, suite: Path, tmp_path: Path, flags: list[str], said: str
+) -> None:
+    assert_one_message(invoke("bench", suite, "--out", tmp_path / "out", *flags), said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models = ['cnn']\nbudgett = '2ep'", "unknown key 'budgett', did you mean 'budget'?"),
+        ("models = ['cnn']\n[engine]\nprecison = 'fp32'", "unknown key 'engine.precison', did you mean 'precision'?"),
+        ("models = ['cnn']\nbatch_size = '64'", "the key 'batch_size' is '64': input should be a valid integer"),
+        ("models = ['cnn'\n", "is not valid TOML"),
+    ],
+)
+def test_a_bad_suite_file_is_one_clear_message(invoke: Invoke, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    assert_one_message(invoke("bench", tmp_path / "bad.toml"), said)
+
+
+def test_a_suite_that_does_not_exist_is_one_clear_message(invoke: Invoke) -> None:
+    assert_one_message(invoke("bench", "smokey"), "unknown suite 'smokey'. Did you mean smoke")
+    assert_one_message(invoke("bench", "nowhere.toml"), "cannot read the suite 'nowhere.toml'")
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_clear_message(
+    invoke: Invoke, suite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "out", tmp_path / "file"):
+        assert_one_message(invoke("bench", suite, "--out", out), f"cannot write to the results folder '{out}'")
+
+
+def test_cuda_where_there_is_none_is_one_clear_message(
+    invoke: Invoke, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert_one_message(invoke("bench", suite, "--device", "cuda"), "--device cuda: torch sees no CUDA device here")
+    assert_one_message(invoke("profile", "cnn", "--device", "cuda"), "--device cuda: torch sees no CUDA device here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["profile", "resnt34"], "unknown model 'resnt34'"),
+        (["profile", "cnn", "--stem", "cfar"], "unknown stem 'cfar'"),
+        (["profile", "cnn", "--batch-size", "1,zero"], "the batch size 'zero'"),
+        (["profile", "cnn", "--batch-size", "0"], "the batch size '0'"),
+        (["profile", "cnn", "--precision", "fp12"], "unknown precision 'fp12'"),
+        (["list", "vgg*"], "no model matches 'vgg*'"),
+        (["report", "/nowhere"], "no records.jsonl in '/nowhere'"),
+        (["compare", "/nowhere", "/nowhere"], "no records.jsonl in '/nowhere'"),
+        (["compare", "/nowhere", "/nowhere", "--threshold", "beauty=1"], "beauty"),
+    ],
+    ids=case,
+)
+def test_bad_input_of_another_command_is_one_clear_message(invoke: Invoke, arguments: list[str], said: str) -> None:
+    assert_one_message(invoke(*arguments), said)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bench", "--modles", "cnn"], ["bench", "--seeds", "0"], ["bench", "--batch-size", "many"], ["benhc"], ["report"]],
+    ids=case,
+)
+def test_a_usage_error_has_exit_code_2_and_says_what_is_wrong(invoke: Invoke, arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_file_that_the_system_refuses_is_one_clear_message(invoke: Invoke, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "results", models={"cnn": (1, 1, 0.5, 1.0, 1.0)}, epochs=2)
+    (folder / "trials.csv").mkdir()
+    assert_one_message(invoke("report", folder), "cannot use '")
+
+
+def test_an_interrupt_of_any_command_has_exit_code_130(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(pattern: str) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resbench.registry.list_models", interrupt)
+    result = invoke("list")
+    assert result.exit_code == 130
+    assert errors(result.stderr) == ["interrupted; what ended before is recorded"]
+
+
+# Help ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], ["list", "profile", "bench", "report", "compare", "env"]),
+        (["list"], ["[pattern]", "--json"]),
+        (
+            ["profile"],
+            ["[models]", "--stem", "--input", "--batch-size", "--precision", "--out", "--device", "--compile"],
+        ),
+        (
+            ["bench"],
+            [
+                *("[suite]", "--models", "--stem", "--dataset", "--data-dir", "--recipe", "--budget", "--seeds"),
+                *("--device", "--precision", "--compile", "--out", "--dry-run", "--input", "--batch-size", "--weights"),
+            ],
+        ),
+        (["report"], ["folder"]),
+        (["compare"], ["base", "new", "--threshold", "--json", "--markdown"]),
+        (["env"], ["--json"]),
+    ],
+    ids=lambda value: " ".join(value[:1]),
+)
+def test_help_names_every_argument_and_flag(invoke: Invoke, command: list[str], words: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    for word in words:
+        assert word in result.stdout.lower(), word
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_without_a_command_the_help_is_shown(invoke: Invoke) -> None:
+    assert "Compare residual networks" in invoke().output
+
+
+# list, env ----------------------------------------------------------------------------------------------------
+
+
+def test_list_has_a_whole_line_for_each_model_where_it_goes_to_a_file(invoke: Invoke) -> None:
+    result = invoke("list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list_models()
+    assert "…" not in result.stdout
+
+
+def test_list_takes_a_wildcard(invoke: Invoke) -> None:
+    lines = invoke("list", "resnet152*").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["resnet152", "resnet152_frozen"]
+
+
+def test_list_can_print_json(invoke: Invoke) -> None:
+    rows = json.loads(invoke("list", "resnet*", "--json").stdout)
+    assert [row["name"] for row in rows] == list_models("resnet*")
+    assert all(row["source"] and row["summary"] for row in rows)
+
+
+def test_list_cuts_nothing_in_a_terminal_of_80_columns(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.out, "_force_terminal", True)
+    monkeypatch.setenv("TERM", "xterm")
+    lines = invoke("list").stdout.splitlines()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))
+    assert max(map(len, text.splitlines())) <= 80
+    for row in json.loads(invoke("list", "--json").stdout):
+        for word in f"{row['name']} {row['summary']} {row['source']}".replace("`", "").split():
+            assert word in text
+
+
+def test_env_shows_the_versions_that_a_record_carries(invoke: Invoke) -> None:
+    values = json.loads(invoke("env", "--json").stdout)
+    assert values["torch"] == torch.__version__
+    assert values["resbench"] == resbench.__version__
+    assert {"device", "device_name", "default_precision", "cpu_threads", "cache", "git_sha"} <= set(values)
+    lines = invoke("env").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(values)
+    for line, value in zip(lines, values.values(), strict=True):
+        assert line.endswith("none" if value is None else str(value))
+
+
+# bench --------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_prints_the_plan_and_makes_no_folder(
+    invoke: Invoke, suite: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    flags = ["--models", "cnn,d2l_resnet18", "--seeds", "3", "--budget", "2.0ep", "--stem", "cifar", "--dry-run"]
+    result = invoke("bench", suite, *flags)
+    assert result.exit_code == 0, result.output
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert rows["suite"] == "tiny"
+    assert rows["models"] == "cnn, d2l_resnet18"
+    assert rows["trials"] == "6 (2 models x 3 seeds)"
+    assert rows["dataset"].startswith("tiny  (3x8x8, 2 classes, sha256 ")
+    assert rows["training"] == "recipe common, budget 2ep, batch 8, stem cifar"
+    assert rows["engine"] == "cpu, fp32, channels_last, torch.compile off"
+    assert rows["results"] == str(Path("results") / "tiny")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_plan_is_not_cut_or_wrapped_however_long_its_paths_are(invoke: Invoke, suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("long" * 30) / "results"
+    assert f"results   {out}" in invoke("bench", suite, "--dry-run", "--out", out).stdout.splitlines()
+
+
+def test_a_fallback_dataset_is_a_warning_on_stderr(
+    invoke: Invoke, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resbench.data.datasets import DatasetUnavailableError, load_dataset
+
+    def load(spec: str, **options: Any) -> Any:
+        if spec == "cifar10":
+            raise DatasetUnavailableError("there is no cifar10 here")
+        return load_dataset(spec, **options)
+
+    monkeypatch.setattr("resbench.plan.load_dataset", load)
+    suite.write_text("fallback_dataset = 'shapes10'\n" + suite.read_text())
+    result = invoke("bench", suite, "--dataset", "cifar10", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "warning: cifar10 is neither on disk nor downloadable here: THIS RUN USES shapes10 INSTEAD" in result.stderr
+    assert "shapes10  (3x32x32, 10 classes" in result.stdout
+
+
+def test_the_default_suite_is_cifar10_only_where_cuda_is_and_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [cli._default_suite(device) for device in (None, "auto", "cuda:1", "cpu")] == [*["cifar10"] * 3, "smoke"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cli._default_suite(None) == "smoke"
+
+
+def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = invoke("bench", suite, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert errors(result.stderr) == []
+    assert "[1/1] cnn seed 0  started" in result.stdout
+    assert "1/1 ok" in result.stdout
+    assert (out / "README.md").is_file()
+    assert list((out / "plots").glob("*.png"))
+    records = (out / "records.jsonl").read_text()
+
+    again = invoke("bench", suite, "--out", out)
+    assert again.exit_code == 0, again.output
+    assert f"1 of 1 trial ended well in {out} before: not run again." in again.stdout
+    assert "started" not in again.stdout
+    assert (out / "records.jsonl").read_text().startswith(records)
+    assert len(load_results(out).trials) == 1
+
+    report = invoke("report", out)
+    assert report.exit_code == 0, report.output
+    assert "1/1 ok" in report.stdout
+    assert invoke("compare", out, out).exit_code == 0
+
+
+def test_a_trial_that_fails_has_exit_code_3_and_its_reason_on_stderr(
+    invoke: Invoke, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "trial_job", process_jobs.die_in_training)
+    out = tmp_path / "out"
+    result = invoke("bench", suite, "--out", out)
+    assert result.exit_code == 3
+    headline, reason = errors(result.stderr)
+    assert headline == f"1 of 1 planned trial did not end well (logs: {out / 'logs'}):"
+    assert reason.strip().startswith("cnn seed 0: crashed in phase train: the process was killed by SIGKILL")
+    assert "out of patience" in reason
+    assert "Traceback" not in result.output
+    assert "crashed" in (out / "README.md").read_text()
+
+
+def test_a_profile_prints_every_figure_whole(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def measure(models: list[str], **options: Any) -> pd.DataFrame:
+        asked.update(options, models=models)
+        folder = tmp_path / "made"
+        from resbench.measure.profile import ProfileRecord
+
+        row = dict.fromkeys(ProfileRecord.__dataclass_fields__, 123_456_789)
+        row |= {"model": "resnet152_frozen", "device_name": "a device", "precision": "fp32", "stem": "source"}
+        frame = pd.DataFrame([{**row, "input": str(folder)}])
+        frame.attrs["failed"] = 1
+        return frame
+
+    monkeypatch.setattr("resbench.profiling.profile_models", measure)
+    result = invoke("profile", "cnn", "resnet*", "--batch-size", "1, 64", "--stem", "cifar", "--precision", "bf16")
+    assert result.exit_code == 3
+    assert asked["models"] == ["cnn", "resnet*"]
+    assert (asked["batch_sizes"], asked["stem"], asked["engine"]["precision"]) == ([1, 64], "cifar", "bf16")
+    assert "resnet152_frozen" in result.stdout
+    assert "…" not in result.stdout
+
+
+# As a process -------------------------------------------------------------------------------------------------
+
+
+def run_process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "resbench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+
+
+def test_as_a_process_bad_input_is_one_message_and_exit_code_2(suite: Path, tmp_path: Path) -> None:
+    done = run_process("bench", str(suite), "--models", "resnt34", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (message,) = done.stderr.splitlines()
+    assert message.startswith("error: unknown model 'resnt34'")
+
+
+def test_ctrl_c_leaves_complete_records_and_no_process(suite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "resbench", "bench", str(suite), "--out", str(out)]
+    command += ["--budget", "1000000ep", "--seeds", "2"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        told = next((line for line in process.stdout if "epoch" in line), "")
+        assert told.startswith("[1/2] cnn seed 0  epoch 1 "), told
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted; what ended before is recorded"
+    assert "Traceback" not in stderr
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+    results = load_results(out)
+    interrupted, other = results.trials.to_dict("records")
+    assert (interrupted["status"], interrupted["phase"] in {"train", "eval"}) == ("interrupted", True)
+    assert interrupted["error"] == "interrupted by the user"
+    assert (interrupted["model"], interrupted["dataset"], interrupted["batch_size"]) == ("cnn", "tiny", 8)
+    assert (other["status"], other["seed"]) == ("not_run", 1)
+    assert set(results.epochs["trial_id"]) == {interrupted["trial_id"]}
+    for name in ("trials", "epochs", "profile", "summary"):
+        assert len((out / f"{name}.csv").read_text().splitlines()) > 1, name
+    assert list(pd.read_csv(out / "trials.csv")["status"]) == ["interrupted", "not_run"]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+import resbench
+from resbench import provenance
+from resbench.schema import TrialRecord, columns
+
+
+def test_it_holds_the_versions_that_are_installed() -> None:
+    collected = provenance.collect()
+    assert collected.torch == torch.__version__
+    assert collected.torchvision == metadata.version("torchvision")
+    assert collected.resbench == resbench.__version__
+    assert collected.python == platform.python_version()
+
+
+def test_every_field_is_a_column_of_a_trial_and_json() -> None:
+    collected = provenance.collect().to_dict()
+    assert set(collected) <= set(columns(TrialRecord))
+    assert json.loads(json.dumps(collected)) == collected
+
+
+def test_what_only_cuda_has_is_empty_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    collected = provenance.collect()
+    assert (collected.cuda, collected.cudnn, collected.driver) == (None, None, None)
+
+
+def fake_git(monkeypatch: pytest.MonkeyPatch, answers: dict[str, str | None]) -> None:
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: answers[arguments[0]])
+
+
+@pytest.mark.parametrize(("changes", "dirty"), [("", False), (" M resbench/cli.py", True), (None, None)])
+def test_a_checkout_is_dirty_where_git_says_so_and_unknown_where_git_fails(
+    monkeypatch: pytest.MonkeyPatch, changes: str | None, dirty: bool | None
+) -> None:
+    fake_git(monkeypatch, {"rev-parse": "ab" * 20, "status": changes})
+    collected = provenance.collect()
+    assert (collected.git_sha, collected.git_dirty) == ("ab" * 20, dirty)
+
+
+def test_an_installed_package_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_git(monkeypatch, {"rev-parse": None})
+    collected = provenance.collect()
+    assert (collected.git_sha, collected.git_dirty) == (None, None)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 20)])
+def test_a_git_that_is_missing_or_hangs_is_no_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def run(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert provenance._git("rev-parse", "HEAD") is None
+
+
+def test_the_processor_is_named_with_its_threads() -> None:
+    name, _, threads = provenance.host_cpu().rpartition(" x")
+    assert name.strip()
+    assert int(threads) == psutil.cpu_count()

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import process_jobs
+import pytest
+import torch
+from tiny_folder import TRAIN_IMAGES, make_tiny_folder
+
+import resbench
+from resbench.errors import InputError
+from resbench.executors import local
+from resbench.plan import plan_suite
+from resbench.run import run_plan, waiting_trials
+from resbench.schema import EpochRecord, ProfileRecord, TrialRecord, columns
+from resbench.store import Results, Store, load_results
+from resbench.suite import Suite, make_suite
+from resbench.training.ledger import PARTS
+
+MODELS, SEEDS, EPOCHS, BATCH = ["cnn", "d2l_resnet18"], 2, 2, 8
+
+
+def suite_of(folder: Path, **changes: Any) -> Suite:
+    data = {"name": "tiny", "models": MODELS, "dataset": f"folder:{folder}", "seeds": SEEDS, "budget": f"{EPOCHS}ep"}
+    return make_suite({**data, "batch_size": BATCH}, **{"device": "cpu", **changes})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_folder(tmp_path_factory.mktemp("run") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What the whole suite leaves, run once for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return resbench.run_suite(suite_of(folder), out=tmp_path_factory.mktemp("results") / "new" / "tiny")
+
+
+def test_there_is_one_row_a_planned_trial_in_the_order_of_planning_and_all_are_ok(
+    results: Results, folder: Path
+) -> None:
+    planned = [trial.trial_id for trial in plan_suite(suite_of(folder)).trials]
+    assert list(results.trials["trial_id"]) == planned
+    assert list(results.trials["status"]) == ["ok"] * len(MODELS) * SEEDS
+    assert set(results.trials["phase"]) == {"done"}
+    assert results.trials["error"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "rows"),
+    [
+        ("trials", TrialRecord, len(MODELS) * SEEDS),
+        ("epochs", EpochRecord, len(MODELS) * SEEDS * EPOCHS),
+        ("profile", ProfileRecord, len(MODELS) * SEEDS),
+    ],
+)
+def test_a_csv_has_its_columns_and_rows(
+    results: Results, name: str, record: type[TrialRecord | EpochRecord | ProfileRecord], rows: int
+) -> None:
+    with (results.folder / f"{name}.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == columns(record)
+    assert len(lines) == rows
+
+
+def test_the_summary_has_a_row_a_model_with_the_mean_over_its_seeds(results: Results) -> None:
+    summary = pd.read_csv(results.folder / "summary.csv").set_index("model")
+    assert sorted(summary.index) == sorted(MODELS)
+    assert set(summary["ok"]) == {SEEDS}
+    for model in MODELS:
+        losses = results.trials.query("model == @model")["test_loss"]
+        assert summary.loc[model, "test_loss_mean"] == pytest.approx(losses.mean())
+        assert summary.loc[model, "test_loss_sd"] == pytest.approx(losses.std())
+
+
+def test_the_ledgers_parts_add_up_to_the_wall_time(results: Results) -> None:
+    for trial in results.trials.to_dict("records"):
+        parts = {part: trial[f"{part}_s"] for part in (*PARTS, "other")}
+        assert sum(parts.values()) == pytest.approx(trial["wall_s"], rel=0.01)
+        assert min(parts.values()) >= 0
+        for part in ("build", "profile", "warmup", "data", "step", "eval", "wall"):
+            assert trial[f"{part}_s"] > 0, part
+
+
+def test_every_trial_spends_its_budget_and_no_more(results: Results) -> None:
+    trials = results.trials
+    steps = EPOCHS * TRAIN_IMAGES // BATCH
+    assert set(trials["steps"]) == {steps}
+    assert set(trials["images_seen"]) == {steps * BATCH}
+    assert set(trials["epochs"]) == {EPOCHS}
+    assert set(trials["stopped_by"]) == {"ep"}
+    assert set(trials["overshoot"]) == {0.0}
+    spent = trials["train_flops_per_image"] * trials["images_seen"]
+    assert (trials["train_flops_spent"] == spent).all()
+
+
+def test_the_epochs_of_a_trial_end_with_what_its_row_says(results: Results) -> None:
+    for trial in results.trials.to_dict("records"):
+        epochs = results.epochs[results.epochs["trial_id"] == trial["trial_id"]].to_dict("records")
+        assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+        assert [epoch["budget_fraction"] for epoch in epochs] == [0.5, 1.0]
+        for column in ("test_accuracy", "test_loss", "train_accuracy", "steps", "images_seen", "train_flops_spent"):
+            assert epochs[-1][column] == trial[column]
+        assert trial["best_test_accuracy"] == max(epoch["test_accuracy"] for epoch in epochs)
+        assert trial["data_s"] + trial["step_s"] == pytest.approx(epochs[-1]["train_clock_s"], rel=1e-6)
+        rate = trial["images_seen"] / (trial["data_s"] + trial["step_s"])
+        assert trial["train_images_per_second"] == pytest.approx(rate, rel=1e-6)
+
+
+def test_every_column_that_an_ok_trial_on_a_processor_can_fill_is_filled(results: Results) -> None:
+    only_elsewhere = {"cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
+    only_in_a_checkout = {"git_sha", "git_dirty"}
+    empty = {column for column in columns(TrialRecord) if results.trials[column].isna().any()}
+    assert empty - only_in_a_checkout <= only_elsewhere
+    assert "error" in empty
+
+
+def test_different_seeds_give_different_losses(results: Results) -> None:
+    assert results.trials["test_loss"].nunique() == len(MODELS) * SEEDS
+
+
+def test_the_same_seed_gives_the_same_results_to_the_bit_whatever_was_measured_before(
+    results: Results, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "trial_job", process_jobs.trial_without_profile)
+    again = resbench.run_suite(suite_of(folder), out=tmp_path / "again", seeds=1)
+    first = results.epochs[results.epochs["seed"] == 0]
+    for column in ("trial_id", "test_accuracy", "test_loss", "train_accuracy", "train_loss", "learning_rate"):
+        assert list(again.epochs[column]) == list(first[column]), column
+    for column in ("trial_id", "test_accuracy", "best_test_accuracy", "train_accuracy", "test_loss"):
+        assert list(again.trials[column]) == list(results.trials.query("seed == 0")[column]), column
+
+
+def test_running_again_into_the_same_folder_runs_nothing_and_keeps_every_row(results: Results, folder: Path) -> None:
+    plan = plan_suite(suite_of(folder))
+    messages = []
+    again, skipped = run_plan(plan, results.folder, on_message=lambda *message: messages.append(message))
+    assert messages == []
+    assert skipped == plan.trials
+    pd.testing.assert_frame_equal(again.trials, results.trials)
+    pd.testing.assert_frame_equal(again.epochs, results.epochs)
+
+
+def test_only_what_is_new_in_a_plan_waits(results: Results, folder: Path) -> None:
+    plan = plan_suite(suite_of(folder, seeds=3))
+    assert [trial.seed for trial in waiting_trials(plan, results.folder)] == [2, 2]
+
+
+def test_load_results_reads_the_same_tables_that_the_run_returned(results: Results) -> None:
+    read = resbench.load_results(results.folder)
+    for name in ("trials", "epochs", "profile", "summary"):
+        pd.testing.assert_frame_equal(getattr(read, name), getattr(results, name))
+
+
+def test_the_folder_tells_what_was_planned_and_no_row_of_it_holds_a_path(results: Results, folder: Path) -> None:
+    event = Store(results.folder).events()[0]
+    assert event["event"] == "suite"
+    assert event["suite"]["name"] == "tiny"
+    assert [trial["trial_id"] for trial in event["trials"]] == list(results.trials["trial_id"])
+    assert str(folder) not in json.dumps(event["trials"]) + results.trials.to_csv()
+
+
+def test_a_trial_that_fails_leaves_a_row_that_says_why_and_the_others_run(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "wrong.pt")
+    monkeypatch.setattr(local, "trial_job", process_jobs.trial_without_profile)
+    suite = suite_of(folder, models=["resnet152_frozen", "cnn"], seeds=1, budget="1steps")
+    results = resbench.run_suite(suite, out=tmp_path / "out", weights=str(tmp_path / "wrong.pt"))
+    failed, ok = results.trials.to_dict("records")
+    assert (failed["status"], failed["phase"]) == ("not_run", "build")
+    assert "the weights are not those of torchvision's resnet152" in failed["error"]
+    assert failed["weights"].startswith("wrong.pt:")
+    assert (ok["model"], ok["status"], ok["steps"]) == ("cnn", "ok", 1)
+    assert set(results.epochs["trial_id"]) == {ok["trial_id"]}
+
+
+def test_changes_apply_to_a_suite_that_is_given_as_an_object(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Suite] = []
+
+    def plan(suite: Suite, **options: Any) -> Any:
+        asked.append(suite)
+        raise InputError("enough")
+
+    monkeypatch.setattr("resbench.run.plan_suite", plan)
+    with pytest.raises(InputError, match="enough"):
+        resbench.run_suite(suite_of(folder), out=tmp_path / "out", budget="3ep", precision="bf16")
+    assert (asked[0].budget, asked[0].models, asked[0].engine.precision) == ("3ep", MODELS, "bf16")
+    assert asked[0].engine.device == "cpu"
+    with pytest.raises(InputError, match="budgett"):
+        resbench.run_suite(suite_of(folder), out=tmp_path / "out", budgett="3ep")
+
+
+def test_an_interrupt_leaves_the_tables_of_what_ended(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_suite(suite_of(folder))
+
+    def interrupted(trials: Any, inputs: Any, store: Store, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resbench.run.run_trials", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path / "out")
+    assert list(load_results(tmp_path / "out").trials["status"]) == ["not_run"] * 4
+    assert len((tmp_path / "out" / "trials.csv").read_text().splitlines()) == 5
+
+
+def test_a_second_interrupt_does_not_cost_the_tables(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    derive = Store.derive
+
+    def interrupted(trials: Any, inputs: Any, store: Store, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    def derive_under_interrupt(store: Store) -> Results:
+        os.kill(os.getpid(), signal.SIGINT)
+        return derive(store)
+
+    monkeypatch.setattr("resbench.run.run_trials", interrupted)
+    monkeypatch.setattr(Store, "derive", derive_under_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan_suite(suite_of(folder)), tmp_path / "out")
+    assert len((tmp_path / "out" / "trials.csv").read_text().splitlines()) == 5
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to the results folder"):
+        resbench.run_suite(suite_of(folder), out=tmp_path / "file" / "out")
