@@ -13,7 +13,7 @@ BUDGET ?=
 MODELS ?=
 DATASET ?=
 OUT ?=
-RESULTS = $(or $(OUT),results/$(or $(SUITE),smoke))
+RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench test lint latency report clean

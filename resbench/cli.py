@@ -6,28 +6,21 @@ missing; 4 nothing comparable, nothing measured; 130 interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
-from resbench.errors import InputError, NothingMeasuredError, ResbenchError
-
-if TYPE_CHECKING:
-    from resbench.plan import Plan
-    from resbench.store import Results
+from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
+from resbench.errors import InputError, ResbenchError
 
 FAILED_TRIALS = 3
 INTERRUPTED = 130
-_WHOLE = 1000  # characters a line, where it is not a terminal that shows it
 
 app = typer.Typer(
     help="Compare residual networks: accuracy, parameters, FLOPs, speed and memory under one fixed budget.",
@@ -35,9 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -50,23 +40,18 @@ def _with_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except ResbenchError as error:
-            err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+            complain(str(error), label="error")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            err.print("interrupted; what ended before is recorded", highlight=False)
+            complain("interrupted; what ended before is recorded")
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             if error.filename is None:
                 raise
-            err.print(f"[bold red]error:[/bold red] {escape(_explain(error))}", highlight=False, soft_wrap=True)
+            complain(f"cannot use {str(error.filename)!r}: {error.strerror}.", label="error")
             raise typer.Exit(InputError.exit_code) from error
 
     return guarded
-
-
-def _explain(error: OSError) -> str:
-    """Says which file the system refused, and why."""
-    return f"cannot use {str(error.filename)!r}: {error.strerror}."
 
 
 Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
@@ -141,6 +126,7 @@ def bench(
 
     Flags replace what the suite file says. A trial that has ended well in the results folder is not run again.
     """
+    from resbench.bench import print_plan, run_and_report
     from resbench.plan import plan_suite
     from resbench.suite import load_suite
 
@@ -163,82 +149,14 @@ def bench(
     plan = plan_suite(
         chosen,
         data_dir=data_dir,
-        on_message=lambda text: err.print(escape(text), highlight=False, soft_wrap=True),
+        on_message=complain,
     )
     folder = out_folder or Path("results") / chosen.name
     for notice in plan.notices:
-        err.print(f"[bold yellow]warning:[/bold yellow] {escape(notice)}", highlight=False, soft_wrap=True)
-    _print_plan(plan, folder)
-    if not dry_run:
-        _run(plan, folder)
-
-
-def _run(plan: Plan, folder: Path) -> None:
-    """Runs a plan under a view, prints its table and sets the exit code."""
-    from resbench.report import write_report
-    from resbench.report.tables import rich_table
-    from resbench.run import run_plan, waiting_trials
-    from resbench.view import RunView
-
-    waiting = waiting_trials(plan, folder)
-    if len(waiting) < len(plan.trials):
-        done = len(plan.trials) - len(waiting)
-        _say(f"{done} of {_count(len(plan.trials), 'trial')} ended well in {folder} before: not run again.")
-    view = RunView(out, waiting)
-    try:
-        with view:
-            results, _ = run_plan(plan, folder, on_message=view)
-    except KeyboardInterrupt:
-        with contextlib.suppress(ResbenchError):  # nothing had ended: there is nothing to report
-            write_report(folder)
-        raise
-    planned = {trial.trial_id for trial in plan.trials}
-    missing = _not_ok(results, planned)
-    with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
-        write_report(folder)
-    if len(missing) < len(planned):
-        _print_table(rich_table(results, width=None if out.is_terminal else _WHOLE))
-        _say(f"Tables, plots and records: {folder}")
-    if missing:
-        err.print(
-            f"[bold red]{len(missing)} of {_count(len(planned), 'planned trial')} did not end well[/bold red] "
-            f"(logs: {escape(str(folder / 'logs'))}):",
-            highlight=False,
-            soft_wrap=True,
-        )
-        for line in missing:
-            err.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        complain(notice, label="warning")
+    print_plan(plan, folder)
+    if not dry_run and run_and_report(plan, folder):
         raise typer.Exit(FAILED_TRIALS)
-
-
-def _not_ok(results: Results, planned: set[str]) -> list[str]:
-    """Returns a line for each planned trial that did not end ``ok``."""
-    return [
-        f"{row.model} seed {row.seed}: {row.status} in phase {row.phase}: {row.error}"
-        for row in results.trials.itertuples()
-        if row.trial_id in planned and row.status != "ok"
-    ]
-
-
-def _print_plan(plan: Plan, folder: Path) -> None:
-    """Prints what is going to run."""
-    from resbench.schema import format_input
-
-    first, suite = plan.trials[0], plan.suite
-    engine = first.engine
-    models = list(dict.fromkeys(trial.model for trial in plan.trials))
-    rows = {
-        "suite": f"{suite.name}  {suite.description}".rstrip(),
-        "models": ", ".join(models),
-        "trials": f"{len(plan.trials)} ({_count(len(models), 'model')} x {_count(len(suite.seed_list), 'seed')})",
-        "dataset": f"{first.dataset}  ({format_input(first.input)}, {first.num_classes} classes, "
-        f"sha256 {first.dataset_fingerprint[:12]})",
-        "training": f"recipe {first.recipe}, budget {first.budget}, batch {first.batch_size}, stem {first.stem}",
-        "engine": f"{engine.device}, {engine.precision}, {engine.memory_format}, "
-        f"torch.compile {'on' if engine.compile else 'off'}",
-        "results": str(folder),
-    }
-    _print_pairs(rows)
 
 
 @app.command()
@@ -275,9 +193,9 @@ def profile(
             "memory_format": memory_format or "channels_last",
         },
         out=out_folder,
-        on_message=lambda text: err.print(escape(text), highlight=False, soft_wrap=True),
+        on_message=complain,
     )
-    _print_table(profile_table(frame), whole=True)
+    print_table(profile_table(frame, width=None if out.is_terminal else WHOLE))
     if frame.attrs["failed"]:
         raise typer.Exit(FAILED_TRIALS)
 
@@ -291,8 +209,8 @@ def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) ->
     from resbench.store import load_results
 
     written = write_report(folder)
-    _print_table(rich_table(load_results(folder), width=None if out.is_terminal else _WHOLE))
-    _say(f"{_count(len(written), 'file')} written in {folder}")
+    print_table(rich_table(load_results(folder), width=None if out.is_terminal else WHOLE))
+    say(f"{count(len(written), 'file')} written in {folder}")
 
 
 @app.command()
@@ -318,7 +236,7 @@ def compare(
     elif as_markdown:
         typer.echo(comparison.to_markdown())
     else:
-        _print_table(comparison.to_rich())
+        print_table(comparison.to_rich())
     raise typer.Exit(comparison.exit_code)
 
 
@@ -344,38 +262,7 @@ def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
-    _print_pairs({key: "none" if value is None else str(value) for key, value in values.items()})
-
-
-def _print_pairs(rows: dict[str, str]) -> None:
-    """Prints names and values, a line each, never cut: a path can be copied whole."""
-    width = max(map(len, rows))
-    for key, value in rows.items():
-        _say(f"[dim]{key:<{width}}[/dim]  {escape(value)}", markup=True)
-
-
-def _print_table(table: RenderableType, *, whole: bool = False) -> None:
-    """Prints a table.
-
-    Args:
-        table: What to print.
-        whole: Print it as wide as it is, in a terminal too (which breaks the lines), rather than cut its cells.
-    """
-    if out.is_terminal and not whole:
-        out.print(table)
-        return
-    wide = Console(width=_WHOLE)
-    wide.print(table, width=Measurement.get(wide, wide.options, table).maximum, soft_wrap=False)
-
-
-def _say(text: str, *, markup: bool = False) -> None:
-    """Prints one line on stdout; where it is too long the terminal breaks it."""
-    out.print(text, markup=markup, highlight=False, soft_wrap=True)
-
-
-def _count(number: int, noun: str) -> str:
-    """Writes a number and its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    print_pairs({key: "none" if value is None else str(value) for key, value in values.items()})
 
 
 def _default_suite(device: str | None) -> str:

@@ -188,25 +188,29 @@ def _check_budget(budget: Budget, trials: list[Trial], steps_per_epoch: int) -> 
 
 
 def _check_weights(suite: Suite, models: list[str]) -> None:
-    """Checks that given weights are for models that take them and, where they are a file, that it is there.
+    """Checks that given weights are for models that take them, fit the stem and, where they are a file, are there.
 
     Raises:
         InputError: They are not.
     """
-    if suite.weights in {None, "random", "default"}:
-        return
-    if not any(model_entry(model).accepts_weights for model in models):
+    given_file = suite.weights not in {None, "random", "default"}
+    if given_file and not any(model_entry(model).accepts_weights for model in models):
         raise InputError(f"weights {suite.weights!r} were given and none of {', '.join(models)} takes weights.")
-    if not Path(str(suite.weights)).expanduser().is_file():
+    if given_file and not Path(str(suite.weights)).expanduser().is_file():
         raise InputError(f"the weights file {suite.weights!r} does not exist.")
+    for model in models:
+        if suite.stem != "source" and _weights_identity(model, suite.weights) != "random":
+            raise InputError(
+                f"model {model!r} starts from pretrained weights and they fit the source stem only. "
+                "Give --stem source, or --weights random, or leave the model out."
+            )
 
 
 def _weights_identity(model: str, weights: str | None) -> str:
     """Names a model's initial weights without a path: a file is known by its name and what it holds."""
-    if not model_entry(model).accepts_weights:
-        return "random"
-    if weights is None:
-        return "default" if model == "resnet152_frozen" else "random"
+    entry = model_entry(model)
+    if weights is None or not entry.accepts_weights:
+        return entry.default_weights
     if weights in {"random", "default"}:
         return weights
     path = Path(weights).expanduser()

@@ -51,18 +51,23 @@ class ModelEntry:
     """Whether the network's layers depend on the size of its images."""
     accepts_weights: bool
     """Whether the network can start from given weights."""
+    default_weights: str
+    """What it starts from where none are given: ``"random"`` or ``"default"`` (downloaded)."""
 
 
 _ENTRIES: dict[str, ModelEntry] = {}
 
 
-def register_model(name: str, *, source: str, summary: str | None = None) -> Callable[[_B], _B]:
+def register_model(
+    name: str, *, source: str, summary: str | None = None, default_weights: str = "random"
+) -> Callable[[_B], _B]:
     """Registers the builder it decorates; the builder itself stays as it is.
 
     Args:
         name: The name to register under, taken as it is written.
         source: Title of where the network comes from.
         summary: One line on what it is; by default the first line of the builder's docstring.
+        default_weights: What the network starts from where no weights are given.
 
     Returns:
         The decorator. It takes a function with the keywords ``num_classes``, ``in_channels`` and ``stem``,
@@ -88,6 +93,7 @@ def register_model(name: str, *, source: str, summary: str | None = None) -> Cal
             builder=builder,
             accepts_input_size="input_size" in optional,
             accepts_weights="weights" in optional,
+            default_weights=default_weights,
         )
         return builder
 

@@ -355,7 +355,7 @@ def test_a_trial_that_fails_has_exit_code_3_and_its_reason_on_stderr(
     result = invoke("bench", suite, "--out", out)
     assert result.exit_code == 3
     headline, reason = errors(result.stderr)
-    assert headline == f"1 of 1 planned trial did not end well (logs: {out / 'logs'}):"
+    assert headline == f"failed: 1 of 1 planned trial did not end well (logs: {out / 'logs'}):"
     assert reason.strip().startswith("cnn seed 0: crashed in phase train: the process was killed by SIGKILL")
     assert "out of patience" in reason
     assert "Traceback" not in result.output

@@ -236,3 +236,9 @@ def test_the_weights_of_a_network_are_its_own_default_unless_given(
 ) -> None:
     trials = plan(models=["resnet152", "resnet152_frozen"], weights=given).trials
     assert [trial.weights for trial in trials] == [resnet152, frozen]
+
+
+def test_pretrained_weights_are_refused_with_a_stem_they_do_not_fit(plan: MakePlan) -> None:
+    with pytest.raises(InputError, match=r"resnet152_frozen.*source stem only.*--weights random"):
+        plan(models=["cnn", "resnet152_frozen"], stem="cifar")
+    assert plan(models=["resnet152_frozen"], stem="cifar", weights="random").trials[0].weights == "random"

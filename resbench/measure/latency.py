@@ -47,11 +47,11 @@ class Latency:
     """Forward pass of one image, eval mode."""
     inference: Timing
     """Forward pass of a batch, eval mode."""
-    forward: Timing
-    """Forward pass and loss of a batch, train mode."""
-    backward: Timing
+    forward: Timing | None = None
+    """Forward pass and loss of a batch, train mode; ``None`` where the network cannot be trained at that size."""
+    backward: Timing | None = None
     """Backward pass of a batch."""
-    step: Timing | None
+    step: Timing | None = None
     """Forward, backward and update of a batch; ``None`` where training itself is going to tell."""
 
 
@@ -79,6 +79,7 @@ def measure_latency(
     batch: tuple[torch.Tensor, torch.Tensor],
     *,
     with_step: bool,
+    train: bool = True,
     max_seconds: float = MAX_SECONDS,
 ) -> Latency:
     """Times the passes of an engine's model; the model is trained by it and of no further use.
@@ -88,6 +89,7 @@ def measure_latency(
         device: The engine's.
         batch: images [B, C, H, W] and labels [B] on the device.
         with_step: Whether whole training steps are timed too.
+        train: Whether anything of training is timed.
         max_seconds: For each of the timings.
     """
     images, labels = batch
@@ -98,6 +100,8 @@ def measure_latency(
         single = time_calls(lambda: engine.forward(images[:1]), device, max_seconds=max_seconds)
         inference = time_calls(lambda: engine.forward(images), device, max_seconds=max_seconds)
 
+    if not train:
+        return Latency(single, inference)
     engine.model.train()
     forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
     step = None

@@ -22,7 +22,8 @@ class MemoryUse:
     """Peaks in MiB."""
 
     inference_mib: float
-    training_allocated_mib: float
+    training_allocated_mib: float | None
+    """``None`` where the network cannot be trained at this batch size."""
     training_reserved_mib: float | None
     """What the allocator took of the device; ``None`` on CPU."""
 
@@ -49,7 +50,7 @@ def _touch_libraries() -> None:
 
 
 def measure_memory(
-    engine: Engine, device: Device, batch: tuple[torch.Tensor, torch.Tensor], *, level_mib: float
+    engine: Engine, device: Device, batch: tuple[torch.Tensor, torch.Tensor], *, level_mib: float, train: bool = True
 ) -> MemoryUse:
     """Runs a forward pass in eval mode and two training steps, and reads the peak of each.
 
@@ -60,6 +61,7 @@ def measure_memory(
         device: The engine's.
         batch: images [B, C, H, W] and labels [B] on the device; counted in.
         level_mib: From :func:`memory_level`.
+        train: Whether training is measured too.
     """
     images, labels = batch
     engine.set_learning_rate(0.0)
@@ -68,6 +70,8 @@ def measure_memory(
     with torch.inference_mode():
         engine.forward(images)
     inference = device.memory_peak()
+    if not train:
+        return MemoryUse(inference.allocated_mib - level_mib, None, None)
 
     engine.model.train()
     device.start_memory_window()

@@ -47,6 +47,17 @@ class Subject:
             weights=weights if model_entry(self.model).accepts_weights else None,
         )
 
+    def can_train(self) -> bool:
+        """Returns whether a training step is possible: batch norm refuses a batch with one value a channel."""
+        if self.batch_size > 1:
+            return True
+        with torch.device("meta"):
+            try:
+                self.build().train()(torch.empty(1, *self.input))
+            except ValueError:
+                return False
+        return True
+
     def fixed_batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns a batch of noise: images [B, C, H, W] in the engine's memory format and labels [B]."""
         generator = torch.Generator().manual_seed(0)
@@ -87,7 +98,8 @@ def measure_profile(
     batch = subject.fixed_batch(device.torch_device)
     engine = Engine(subject.build(), recipe, subject.engine)
     began = time.perf_counter()
-    if subject.engine.compile or device.queue_depth:
+    train = subject.can_train()
+    if train and (subject.engine.compile or device.queue_depth):
         # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the
         # peak is the process's, so nothing may run before it is measured.
         on_phase("warm-up")
@@ -95,8 +107,8 @@ def measure_profile(
         device.synchronize()
     warm_up_s = time.perf_counter() - began
     on_phase("profile")
-    memory = measure_memory(engine, device, batch, level_mib=level)
-    latency = measure_latency(engine, device, batch, with_step=with_step)
+    memory = measure_memory(engine, device, batch, level_mib=level, train=train)
+    latency = measure_latency(engine, device, batch, with_step=with_step, train=train)
     complexity = measure_complexity(subject.build, subject.input)
     return Profile(complexity, latency, memory, engine.compiled, warm_up_s)
 
@@ -130,8 +142,8 @@ def profile_record(
         inference_ms_p50=latency.inference.ms(),
         inference_ms_p90=latency.inference.ms(0.9),
         inference_images_per_second=latency.inference.per_second(subject.batch_size),
-        forward_ms=latency.forward.ms(),
-        backward_ms=latency.backward.ms(),
+        forward_ms=latency.forward.ms() if latency.forward else None,
+        backward_ms=latency.backward.ms() if latency.backward else None,
         train_images_per_second=latency.step.per_second(subject.batch_size) if latency.step else None,
         inference_memory_mib=memory.inference_mib,
         peak_memory_allocated_mib=memory.training_allocated_mib,

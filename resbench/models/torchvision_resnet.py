@@ -37,7 +37,11 @@ def resnet152(
     return _resnet152(num_classes, in_channels, stem, "random" if weights is None else weights)
 
 
-@register_model("resnet152_frozen", source="torchvision resnet152, transfer learning: frozen but for a new head")
+@register_model(
+    "resnet152_frozen",
+    source="torchvision resnet152, transfer learning: frozen but for a new head",
+    default_weights="default",
+)
 def resnet152_frozen(
     *, num_classes: int = 10, in_channels: int = 3, stem: str = "source", weights: Weights = None
 ) -> nn.Module:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.numbers import MISSING, percent, significant
 from resbench.report.tables import Cell, Table, markdown
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group as RichGroup
+    from rich.console import RenderableType
 
 REGRESSIONS = ("worse", "new failure")
 """The verdicts that make a comparison fail."""
+
+_VERDICT_STYLES = {"worse": "bold red", "new failure": "bold red", "better": "green", "not comparable": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -73,24 +77,31 @@ class Comparison:
         """Renders the rows as a Markdown table, regressions in bold."""
         return markdown(self.table())
 
-    def to_rich(self) -> RichTable:
-        """Renders the rows for a terminal, regressions in red."""
-        from rich.table import Table as RichTable
-        from rich.text import Text
+    def to_rich(self) -> RichGroup:
+        """Renders the rows for a terminal: a table for each cell, its notes below it, regressions in red."""
+        from rich.console import Group as RichGroup
 
-        styles = {
-            "worse": "bold red",
-            "new failure": "bold red",
-            "better": "green",
-            "not comparable": "yellow",
-        }
-        table = self.table()
-        rendered = RichTable()
-        for index, header in enumerate(table.headers):
-            rendered.add_column(header, justify="left" if index in table.text_columns else "right")
-        for cells_of_row, row in zip(table.rows, self.rows, strict=True):
-            rendered.add_row(*(Text(cell.text, style=styles.get(row.verdict, "")) for cell in cells_of_row))
-        return rendered
+        cells = groupby(self.rows, key=lambda row: (row.model, row.cell))
+        return RichGroup(*(part for names, rows in cells for part in _cell_parts(*names, list(rows))))
+
+
+def _cell_parts(model: str, cell: str, rows: list[ComparisonRow]) -> list[RenderableType]:
+    """Returns one cell's table for a terminal, and its notes."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = RichTable(
+        title=Text.assemble((model, "bold"), f"  {cell}"), title_justify="left", box=None, header_style="dim"
+    )
+    table.add_column("metric", no_wrap=True)
+    for header in ("base", "new", "change", "p"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        style = _VERDICT_STYLES.get(row.verdict, "")
+        table.add_row(*(Text(text, style=style) for text in (row.metric, *_numbers(row), row.verdict)))
+    notes = dict.fromkeys(row.note for row in rows if row.note)
+    return [table, *(Text(f"  {note}", style="dim") for note in notes), Text("")]
 
 
 def _numbers(row: ComparisonRow) -> list[str]:

@@ -57,7 +57,7 @@ def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
 def curves_figure(
     group: Group, epochs: pd.DataFrame, source: str, axis: str, styles: dict[str, ModelStyle]
 ) -> Figure | None:
-    """Draws every model's learning curve; ``None`` where no ``ok`` trial was evaluated.
+    """Draws every model's learning curve; ``None`` where no ``ok`` trial was evaluated more than once.
 
     Args:
         group: The trials to draw; those that did not end ``ok`` are left out.
@@ -71,7 +71,7 @@ def curves_figure(
         found = curve(epochs[epochs["trial_id"].isin(group.ok(label)["trial_id"])], source)
         if found:
             curves[label] = found
-    if not curves:
+    if not any(len(data.x) > 1 for data in curves.values()):
         return None
     figure = new_figure(height_in=max(4.2, 0.9 + 0.19 * len(curves)))
     axes = figure.add_subplot()

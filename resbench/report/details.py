@@ -37,7 +37,7 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
         "dataset": ", ".join(f"{name} (sha256 {fingerprint}…)" for name, fingerprint in datasets),
         "input, stem": described("input", "stem"),
         "recipe": ", ".join(f"single fixed recipe {name}" for name in values("recipe")),
-        "budget": described("budget"),
+        "budget": ", ".join(values("budget")),
         "seeds": f"{count(len(seeds), 'seed')}: {', '.join(map(str, seeds))}",
         "engine": described("batch_size", "precision", "tf32", "memory_format", "compiled", "cuda_graph").replace(
             "_", " "

@@ -112,12 +112,13 @@ def comparable_groups(trials: pd.DataFrame) -> list[Group]:
 
 
 def describe(name: str, value: Any) -> str:
-    """Names one setting in words: ``26ep``, ``batch size 512``, ``fingerprint 0123456789ab``."""
+    """Names one setting in words: ``budget 26ep``, ``batch size 512``, ``fingerprint 0123456789ab``."""
     if value is None:
         return f"unknown {name.replace('_', ' ')}"
     words = {
         "dataset_fingerprint": f"fingerprint {str(value)[:12]}",
         "stem": f"{value} stem",
+        "budget": f"budget {value}",
         "recipe": f"recipe {value}",
         "batch_size": f"batch size {value}",
         "tf32": f"TF32 {'on' if value else 'off'}",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from resbench.store import Results
 
 PAGE = "README.md"
+NOTES = "NOTES.md"
+"""A person's own words on the results; the page shows them, and no rebuild touches them."""
 SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
 """The plots that the page shows; it links to the others."""
 
@@ -26,8 +28,8 @@ SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
 def write_report(folder: Path) -> list[Path]:
     """Rebuilds the CSV files, ``README.md`` and ``plots/`` of a results folder from its records.
 
-    Every file is replaced as a whole. Where no trial ended ``ok`` the page is written all the same, for it
-    shows how each trial ended.
+    Every file is replaced as a whole; what a person wrote into ``NOTES.md`` becomes part of the page. Where no
+    trial ended ``ok`` the page is written all the same, for it shows how each trial ended.
 
     Args:
         folder: A folder with a ``records.jsonl``.
@@ -75,6 +77,9 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], sui
     ]
     notices = list(dict.fromkeys(notice for suite in suites for notice in suite.get("notices", ())))
     parts += [f"> **Note:** {escape(notice)}" for notice in notices]
+    own_words = results.folder / NOTES
+    if own_words.is_file():
+        parts.append(own_words.read_text(encoding="utf-8").strip())
     for group in groups:
         parts += _comparison(group, [plot for plot in plots if plot.group is group])
     failures = failure_table(results)
@@ -118,7 +123,7 @@ def _relative(plot: Plot) -> str:
 
 def _heading(group: Group, level: int) -> list[str]:
     """Returns the group's title as a heading, or nothing where the folder has one group."""
-    return [f"{'#' * level} {escape(group.title)}"] if group.title else []
+    return [f"{'#' * level} {escape(group.title[0].upper() + group.title[1:])}"] if group.title else []
 
 
 def _bullets(lines: Sequence[str]) -> str:

@@ -152,3 +152,16 @@ class TestCompiled:
         )
         assert row(subject("counting", compile=True))["compiled"] is True
         assert order.index("memory") == 3  # two training steps and an evaluation came before
+
+
+def test_a_network_that_cannot_train_on_one_image_is_profiled_without_its_training_figures() -> None:
+    # Batch norm in training mode refuses one value a channel: one image whose last maps are 1x1.
+    found = row(subject("d2l_resnet18", batch_size=1))
+    training = {"forward_ms", "backward_ms", "train_images_per_second", "peak_memory_allocated_mib"}
+    assert {column for column, value in found.items() if value is None} == training | ALWAYS_EMPTY_ON_CPU
+    assert found["latency_ms_p50"] > 0
+    assert found["train_flops_per_image"] > 2 * found["forward_flops"]
+
+
+def test_a_network_without_batch_norm_trains_on_one_image() -> None:
+    assert row(subject("cnn", batch_size=1))["train_images_per_second"] > 0

@@ -37,12 +37,12 @@ def test_every_link_of_the_page_exists(folder, page):
 
 
 def test_budgets_have_tables_of_their_own(page, markdown_table):
-    assert [row["model"] for row in markdown_table(page, "## 26ep")] == [
+    assert [row["model"] for row in markdown_table(page, "## Budget 26ep")] == [
         "d2l_resnet18",
         "resnet34",
         "evil\0&lt;b&gt;\\`net\\`",
     ]
-    assert [row["status"] for row in markdown_table(page, "## 10min")] == ["1/1 ok"]
+    assert [row["status"] for row in markdown_table(page, "## Budget 10min")] == ["1/1 ok"]
 
 
 def test_every_planned_trial_is_accounted_for(page, markdown_table):
@@ -102,3 +102,12 @@ def test_folders_without_records_are_refused(tmp_path):
     Store(tmp_path, create=True)
     with pytest.raises(NothingMeasuredError):
         write_report(tmp_path)
+
+
+def test_what_a_person_wrote_about_the_results_survives_a_rebuild(tmp_path):
+    folder = write_folder(tmp_path, models=TWO_MODELS, seeds=1, epochs=1)
+    (folder / "NOTES.md").write_text("These are **not** final.\n")
+    for _ in range(2):
+        write_report(folder)
+    assert (folder / "README.md").read_text().count("These are **not** final.") == 1
+    assert (folder / "NOTES.md").read_text() == "These are **not** final.\n"
