@@ -43,8 +43,8 @@ lint: $(READY) ## Check style and types
 
 latency: $(READY) ## Time forward and backward of every network with pytest-benchmark
 	@mkdir -p results/latency
-	$(BIN)/python -m pytest benchmarks/test_latency.py --benchmark-only \
-	  --benchmark-json=results/latency/latency.json
+	$(BIN)/python -m pytest benchmarks/test_latency.py --benchmark-only --benchmark-time-unit=ms \
+	  --benchmark-columns=min,median,mean,stddev,max,rounds --benchmark-json=results/latency/latency.json
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'

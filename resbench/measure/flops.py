@@ -2,7 +2,7 @@
 
 Convention: one multiply-add is one MAC and two FLOPs. ``macs`` counts convolutions and linear layers only, with
 torch's ``FlopCounterMode`` on the eager model; fvcore's total stands beside it as a cross-check and is 0.2 to
-0.6 % higher on residual networks, because it also counts batch norm and adaptive pooling.
+0.7 % higher on residual networks, because it also counts batch norm and adaptive pooling.
 """
 
 from __future__ import annotations
