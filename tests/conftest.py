@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: parallel test processes must not fight for cores
@@ -28,3 +30,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Keeps what torch and its like hold out of the collections that precede every measurement of memory."""
+    from resbench import registry
+
+    registry.list_models()
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def brief_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times a few calls only."""
+    from resbench.measure import latency
+
+    monkeypatch.setattr(latency, "MAX_CALLS", 3)
+    monkeypatch.setattr(latency, "MIN_CALLS", 3)

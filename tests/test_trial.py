@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -35,21 +34,7 @@ Make = Callable[..., tuple[Trial, Inputs]]
 Build = Callable[[], nn.Module]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_heap() -> Iterator[None]:
-    """Keeps what torch and its like hold out of the collections that precede every measurement of memory."""
-    registry.list_models()
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times a few calls only."""
-    monkeypatch.setattr(latency, "MAX_CALLS", 3)
-    monkeypatch.setattr(latency, "MIN_CALLS", 3)
+pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
 
 
 @pytest.fixture(scope="module")

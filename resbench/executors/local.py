@@ -7,13 +7,20 @@ a trial that dies takes only itself along. The parent sleeps until the child say
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from resbench.executors.process import deferring_interrupts, ignoring_interrupts, run_in_process
 from resbench.registry import model_entry
-from resbench.schema import Trial
+from resbench.schema import ProfileRecord, Trial, TrialRecord, columns
 from resbench.store import Store, planned_record
 from resbench.trial import Emit, Inputs, run_trial
+
+_KNOWN_BEFORE_THE_END = frozenset(columns(TrialRecord)) & (
+    {*columns(ProfileRecord), "test_accuracy", "test_loss", "train_accuracy", "steps", "images_seen"}
+    - {"train_images_per_second"}
+)
+"""What a trial's profile and its epochs already tell of the row of one that does not live to write it itself."""
 
 
 def run_trials(
@@ -44,6 +51,8 @@ def _run_one(
     """Runs one trial; its process may end without a word, and the record is then written here."""
     phase = "build"
     recorded = False
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    known: dict[str, Any] = {}
 
     def handle(kind: str, data: dict[str, Any]) -> None:
         nonlocal phase, recorded
@@ -53,11 +62,15 @@ def _run_one(
             with deferring_interrupts():  # a trial that is stored is known to be: it is not "interrupted" as well
                 store.append(kind, data)
                 recorded = recorded or kind == "trial"
+        if kind in {"epoch", "profile"}:
+            known.update({name: data[name] for name in _KNOWN_BEFORE_THE_END & data.keys()})
         on_message(trial, kind, data)
 
     def record(status: str, error: str) -> None:
         row = planned_record(trial, source=model_entry(trial.model).source)
-        row.status, row.phase, row.error = status, phase, error
+        row.status, row.phase, row.error, row.started_at = status, phase, error, started_at
+        for name, value in known.items():
+            setattr(row, name, value)
         handle("trial", row.to_dict())
 
     log = store.folder / "logs" / f"{trial.trial_id}.log"

@@ -117,3 +117,19 @@ def test_a_trial_that_is_refused_in_its_process_is_not_run_and_says_why(tmp_path
     (event,) = [event for event in store.events() if event["event"] == "trial"]
     assert (event["status"], event["phase"]) == ("not_run", "data")
     assert "has changed since this trial was planned" in event["error"]
+
+
+def test_the_row_of_a_trial_that_dies_holds_what_its_profile_and_epochs_told(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = plan.trials[0]
+    profile = {"trial_id": trial.trial_id, "macs": 123, "device_name": "a processor", "train_images_per_second": None}
+    epoch = {"trial_id": trial.trial_id, "steps": 4, "test_accuracy": 0.5, "train_images_per_second": 9.0}
+    messages: Messages = [("profile", profile), ("phase", {"phase": "train"}), ("epoch", epoch)]
+    monkeypatch.setattr(local, "run_in_process", fake_process(messages, Exit(-9, "")))
+    store = Store(tmp_path / "out", create=True)
+    run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
+    row = store.events()[-1]
+    assert (row["status"], row["macs"], row["device_name"], row["steps"]) == ("crashed", 123, "a processor", 4)
+    assert (row["test_accuracy"], row["train_images_per_second"]) == (0.5, None)
+    assert row["started_at"] is not None

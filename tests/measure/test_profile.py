@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from resbench import registry
 from resbench.devices import CpuDevice
-from resbench.measure import latency, profile
+from resbench.measure import profile
 from resbench.measure.profile import Profile, Subject, measure_profile, profile_record, run_profile
 from resbench.recipes import get_recipe
 from resbench.registry import register_model
@@ -20,21 +19,7 @@ INPUT = (3, 8, 8)
 ALWAYS_EMPTY_ON_CPU = {"peak_memory_reserved_mib"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_heap() -> Iterator[None]:
-    """Keeps what torch and its like hold out of the collections that precede every measurement of memory."""
-    registry.list_models()
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times a few calls only."""
-    monkeypatch.setattr(latency, "MAX_CALLS", 3)
-    monkeypatch.setattr(latency, "MIN_CALLS", 3)
+pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
 
 
 def subject(model: str = "cnn", *, batch_size: int = 4, **engine: Any) -> Subject:
