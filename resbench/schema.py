@@ -272,6 +272,26 @@ class ProfileRecord:
         return asdict(self)
 
 
+PROFILED = (
+    "params",
+    "trainable_params",
+    "macs",
+    "macs_fvcore",
+    "forward_flops",
+    "train_flops_per_image",
+    "activations",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "inference_images_per_second",
+    "forward_ms",
+    "backward_ms",
+    "inference_memory_mib",
+    "peak_memory_allocated_mib",
+    "peak_memory_reserved_mib",
+)
+"""What a trial's row takes over from its profile."""
+
+
 def columns(record: type[TrialRecord] | type[EpochRecord] | type[ProfileRecord]) -> list[str]:
     """Returns the column names of the CSV file that a record type fills, in order."""
     return [column.name for column in fields(record)]

@@ -20,7 +20,7 @@ from resbench.errors import InputError
 from resbench.measure.profile import Profile, Subject, measure_profile, profile_record
 from resbench.recipes import get_recipe
 from resbench.registry import model_entry
-from resbench.schema import EpochRecord, Trial, TrialRecord
+from resbench.schema import PROFILED, EpochRecord, Trial, TrialRecord
 from resbench.store import planned_record
 from resbench.training.engine import Engine, initialise
 from resbench.training.ledger import Ledger
@@ -141,23 +141,7 @@ class _Run:
     def _note_profile(self, profile: Profile, row: dict[str, Any]) -> None:
         """Copies the profile's columns that a trial has too."""
         self.flops_per_image = profile.complexity.train_flops_per_image
-        for column in (
-            "params",
-            "trainable_params",
-            "macs",
-            "macs_fvcore",
-            "forward_flops",
-            "train_flops_per_image",
-            "activations",
-            "latency_ms_p50",
-            "latency_ms_p90",
-            "inference_images_per_second",
-            "forward_ms",
-            "backward_ms",
-            "inference_memory_mib",
-            "peak_memory_allocated_mib",
-            "peak_memory_reserved_mib",
-        ):
+        for column in PROFILED:
             setattr(self.record, column, row[column])
         if profile.complexity.disagreement:
             self.record.notes.append(profile.complexity.disagreement)

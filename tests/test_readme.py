@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny_folder import make_tiny_folder
+from typer.testing import CliRunner
 
 from resbench import registry
+from resbench.cli import app
 from resbench.plan import expand_models
 from resbench.schema import TrialRecord, columns
 from resbench.store import load_results
@@ -47,6 +51,19 @@ def test_every_suite_that_is_named_exists() -> None:
     assert named <= set(suite_names())
     for name in suite_names():
         assert expand_models(load_suite(name).models)
+
+
+@pytest.mark.parametrize("line", [line for text in blocks("console") for line in text.splitlines()])
+def test_every_bench_command_can_be_planned(line: str, tmp_path: Path) -> None:
+    program, *words = shlex.split(line, comments=True)
+    if (program, words[:1]) != ("resbench", ["bench"]):
+        assert program == "make"  # CI runs those
+        return
+    (tmp_path / "my-suite.toml").write_text(blocks("toml")[0])
+    words = [str(tmp_path / word) if word.endswith(".toml") else word for word in words]
+    small = ["--dataset", f"folder:{make_tiny_folder(tmp_path / 'tiny')}", "--batch-size", "8", "--device", "cpu"]
+    result = CliRunner().invoke(app, [*words, *small, "--dry-run"])
+    assert (result.exit_code, result.stderr.count("error")) == (0, 0), result.stderr
 
 
 def test_every_network_is_listed_with_its_parameters() -> None:

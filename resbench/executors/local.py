@@ -12,13 +12,12 @@ from typing import Any
 
 from resbench.executors.process import deferring_interrupts, ignoring_interrupts, run_in_process
 from resbench.registry import model_entry
-from resbench.schema import ProfileRecord, Trial, TrialRecord, columns
+from resbench.schema import PROFILED, Trial
 from resbench.store import Store, planned_record
 from resbench.trial import Emit, Inputs, run_trial
 
-_KNOWN_BEFORE_THE_END = frozenset(columns(TrialRecord)) & (
-    {*columns(ProfileRecord), "test_accuracy", "test_loss", "train_accuracy", "steps", "images_seen"}
-    - {"train_images_per_second"}
+_KNOWN_BEFORE_THE_END = frozenset(
+    (*PROFILED, "device_name", "test_accuracy", "test_loss", "train_accuracy", "steps", "images_seen")
 )
 """What a trial's profile and its epochs already tell of the row of one that does not live to write it itself."""
 
