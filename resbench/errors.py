@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ResbenchError(Exception):
@@ -30,6 +30,11 @@ def nearest(given: str, accepted: Iterable[str], *, limit: int = 3) -> list[str]
     return [by_lower[name] for name in close]
 
 
+def did_you_mean(names: Sequence[str]) -> str:
+    """Builds the sentence that offers ``names``, with a space in front; nothing where there are none."""
+    return f" Did you mean {' or '.join(names)}?" if names else ""
+
+
 def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
     """Builds the error for a name that is not one of ``accepted``.
 
@@ -39,6 +44,11 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
         accepted: Every name that would do.
     """
     names = list(accepted)
-    close = nearest(given, names)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    hint = did_you_mean(nearest(given, names))
     return InputError(f"unknown {kind} {given!r}.{hint} Accepted: {', '.join(names)}.")
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns an error's type and the first line of its message."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,7 +1,8 @@
 """The networks this suite knows, by name.
 
-The registry is one dict. The project's own networks enter it when it is first asked, so importing this module
-costs no import of torch.
+The registry is one dict of networks, and one of libraries whose networks are looked up when they are asked for:
+``timm:resnet50`` is resnet50 of the library timm. The project's own networks enter when the registry is first
+asked. Only building a network, or asking for a library's, imports torch.
 """
 
 from __future__ import annotations
@@ -47,15 +48,21 @@ class ModelEntry:
     """One line on what it is; empty where neither a summary nor a docstring was given."""
     builder: Builder
     """Called with keywords only: num_classes, in_channels, stem, and the two below where it takes them."""
-    accepts_input_size: bool
+    accepts_input_size: bool = False
     """Whether the network's layers depend on the size of its images."""
-    accepts_weights: bool
+    accepts_weights: bool = False
     """Whether the network can start from given weights."""
-    default_weights: str
+    default_weights: str = "random"
     """What it starts from where none are given: ``"random"`` or ``"default"`` (downloaded)."""
+    stems: tuple[str, ...] = STEMS
+    """How it may begin."""
 
+
+Library = Callable[[str], ModelEntry]
+"""Looks up a network by the name it has in a library; raises `InputError` where there is none of that name."""
 
 _ENTRIES: dict[str, ModelEntry] = {}
+_LIBRARIES: dict[str, Library] = {}
 
 
 def register_model(
@@ -75,7 +82,7 @@ def register_model(
 
     Raises:
         DuplicateModelError: The name is taken, be it by a network of this project.
-        InputError: The builder cannot be called with those keywords.
+        InputError: The builder cannot be called with those keywords, or there is a colon in the name.
     """
 
     def register(builder: _B) -> _B:
@@ -84,6 +91,8 @@ def register_model(
             raise DuplicateModelError(
                 f"model {name!r} is already registered (from {_ENTRIES[name].source!r}): choose another name."
             )
+        if ":" in name:
+            raise InputError(f"the model name {name!r} has a colon, which ends a library's name: leave it out.")
         optional = _OPTIONAL_KEYWORDS & set(inspect.signature(builder).parameters)
         _check_callable(name, builder, _REQUIRED_KEYWORDS | optional)
         _ENTRIES[name] = ModelEntry(
@@ -100,25 +109,67 @@ def register_model(
     return register
 
 
+def register_library(prefix: str) -> Callable[[Library], Library]:
+    """Registers the function it decorates: it answers for every name that begins with ``prefix`` and a colon.
+
+    Args:
+        prefix: The library's name, such as ``timm``.
+
+    Returns:
+        The decorator. It takes a function from a name within the library to its entry.
+
+    Raises:
+        DuplicateModelError: The prefix is taken.
+    """
+
+    def register(library: Library) -> Library:
+        _load_models()
+        if prefix in _LIBRARIES:
+            raise DuplicateModelError(f"library {prefix!r} is already registered: choose another prefix.")
+        _LIBRARIES[prefix] = library
+        return library
+
+    return register
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the registered networks that match a wildcard pattern, in natural order.
 
+    A library's networks are not among them.
+
     Args:
         pattern: Shell wildcards (``*``, ``?``, ``[ab]``), case-sensitive. No match gives an empty list.
+
+    Raises:
+        InputError: The pattern is for the networks of a library.
     """
     _load_models()
+    prefix, _ = _split(pattern)
+    if prefix:
+        raise InputError(
+            f"cannot list {pattern!r}: the networks of {prefix} are not listed here and take no wildcards. "
+            f"Give each by its whole name, {prefix}:NAME."
+        )
     return natsorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
 
 
 def model_entry(name: str) -> ModelEntry:
-    """The registry's entry for one network.
+    """The entry for one network.
+
+    Args:
+        name: A name from `list_models`, or ``LIBRARY:NAME`` for any network of a library, such as
+            ``timm:resnet50``.
 
     Raises:
-        InputError: No network has this name; the message holds the nearest names.
+        InputError: No network has this name (the message holds the nearest names), or its library is not
+            installed.
     """
     _load_models()
+    prefix, name_there = _split(name)
+    if prefix:
+        return _LIBRARIES[prefix](name_there)
     if name not in _ENTRIES:
-        raise unknown("model", name, list_models())
+        raise unknown("model", name, [*list_models(), *(f"{library}:NAME" for library in _LIBRARIES)])
     return _ENTRIES[name]
 
 
@@ -134,7 +185,7 @@ def create_model(
     """Builds a registered network, in training mode, on torch's current default device.
 
     Args:
-        name: A name from `list_models`.
+        name: A name that `model_entry` takes.
         num_classes: Width of the logits.
         in_channels: Channels of the images.
         stem: ``"source"`` or ``"cifar"``, see `STEMS`.
@@ -146,11 +197,11 @@ def create_model(
         A network from images (N, in_channels, height, width) to logits (N, num_classes).
 
     Raises:
-        InputError: An unknown name or stem, a number below 1, or weights for a network that takes none.
+        InputError: An unknown name or stem, a stem the network does not come with, a number below 1, or weights
+            for a network that takes none.
     """
     entry = model_entry(name)
-    if stem not in STEMS:
-        raise unknown("stem", stem, STEMS)
+    check_stem(entry, stem)
     _check_at_least_one("num_classes", num_classes)
     _check_at_least_one("in_channels", in_channels)
     height, width = input_size
@@ -168,9 +219,28 @@ def create_model(
     return entry.builder(num_classes=num_classes, in_channels=in_channels, stem=stem, **optional)
 
 
+def check_stem(entry: ModelEntry, stem: str) -> None:
+    """Checks that a network comes with a stem.
+
+    Raises:
+        InputError: It does not, or there is no such stem.
+    """
+    if stem not in STEMS:
+        raise unknown("stem", stem, STEMS)
+    if stem not in entry.stems:
+        stems = " or ".join(entry.stems)
+        raise InputError(f"only the {stems} stem is available for model {entry.name!r}, not {stem!r}.")
+
+
 def _load_models() -> None:
     """Registers the project's networks: importing them does it, the first time; later calls are free."""
     importlib.import_module("resbench.models")
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Splits ``LIBRARY:NAME``; what does not begin with a registered library's prefix is all name."""
+    prefix, _, name_there = name.partition(":")
+    return (prefix, name_there) if name_there and prefix in _LIBRARIES else ("", name)
 
 
 def _check_callable(name: str, builder: Builder, keywords: set[str]) -> None:

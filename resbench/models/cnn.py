@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from resbench.errors import InputError
-from resbench.models.layers import chain, conv, relu
 from resbench.registry import register_model
+
+if TYPE_CHECKING:
+    from torch import nn
 
 POOLING = 4
 """Pixels of the input a side over those of the last maps: two 2x2 max-pools."""
@@ -34,6 +36,10 @@ def cnn(
     Raises:
         InputError: The images are smaller than 4x4 pixels.
     """
+    from torch import nn
+
+    from resbench.models.parts import chain, conv, relu
+
     height, width = input_size
     if min(height, width) < POOLING:
         raise InputError(f"model 'cnn' needs images of at least {POOLING}x{POOLING} pixels, not {height}x{width}.")

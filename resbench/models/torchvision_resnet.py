@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torchvision
-from torch import nn
+from typing import TYPE_CHECKING
 
 from resbench.errors import InputError
-from resbench.models.pretrained import load_body, pretrained_state
-from resbench.models.stems import stem_conv
 from resbench.registry import register_model
+
+if TYPE_CHECKING:
+    import torchvision
+    from torch import nn
 
 SOURCE_CHANNELS = 3
 """Channels of the images torchvision's stem takes."""
@@ -65,6 +65,10 @@ def resnet152_frozen(
 
 
 def _resnet152(num_classes: int, in_channels: int, stem: str, weights: str | Path) -> torchvision.models.ResNet:
+    import torchvision
+
+    from resbench.models.parts.pretrained import load_body, pretrained_state
+
     own_stem = stem == "source" and in_channels == SOURCE_CHANNELS
     if weights != "random" and not own_stem:
         raise InputError(
@@ -82,6 +86,10 @@ def _resnet152(num_classes: int, in_channels: int, stem: str, weights: str | Pat
 
 
 def _replace_stem(network: torchvision.models.ResNet, stem: str, in_channels: int) -> None:
+    from torch import nn
+
+    from resbench.models.parts import stem_conv
+
     network.conv1 = stem_conv(stem, in_channels)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     if stem == "cifar":

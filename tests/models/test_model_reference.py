@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 from torch.nn.functional import relu
 
-from resbench.models.blocks import SqueezeExcitation
+from resbench.models.parts.blocks import SqueezeExcitation
 from resbench.registry import create_model
 
 # torchvision's names on the left, ours on the right, applied in this order.

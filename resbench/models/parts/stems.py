@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from resbench.models.layers import chain, conv, relu
+from resbench.models.parts.layers import chain, conv, relu
 
 STEM_WIDTH = 64
 """Channels a stem puts out."""

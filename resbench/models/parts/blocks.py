@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from resbench.models.layers import chain, conv, relu
+from resbench.models.parts.layers import chain, conv, relu
 
 EXPANSION = 4
 """Output channels of a bottleneck over those of its 3x3 convolution."""
@@ -60,16 +60,34 @@ def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return chain(conv=conv(in_channels, out_channels, 1, stride), norm=nn.BatchNorm2d(out_channels))
 
 
-def basic_block(in_channels: int, out_channels: int, stride: int) -> Residual:
-    """Two 3x3 convolutions, the first with the stride."""
+def bare_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """As `projection`, but the 1x1 convolution has a bias and no BN after it."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return conv(in_channels, out_channels, 1, stride, bias=True)
+
+
+def basic_block(
+    in_channels: int, out_channels: int, stride: int, *, bias: bool = False, bare_shortcut: bool = False
+) -> Residual:
+    """Two 3x3 convolutions, the first with the stride.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Stride of the block, 1 or 2.
+        bias: Whether the 3x3 convolutions have a bias.
+        bare_shortcut: Whether a shortcut that changes the shape is a biased 1x1 convolution without BN.
+    """
     body = chain(
-        conv1=conv(in_channels, out_channels, 3, stride),
+        conv1=conv(in_channels, out_channels, 3, stride, bias=bias),
         norm1=nn.BatchNorm2d(out_channels),
         relu1=relu(),
-        conv2=conv(out_channels, out_channels, 3),
+        conv2=conv(out_channels, out_channels, 3, bias=bias),
         norm2=nn.BatchNorm2d(out_channels),
     )
-    return Residual(body, projection(in_channels, out_channels, stride))
+    shortcut = bare_projection if bare_shortcut else projection
+    return Residual(body, shortcut(in_channels, out_channels, stride))
 
 
 def bottleneck(
