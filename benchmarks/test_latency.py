@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from resbench.devices import Device, apply_precision, open_device
+from resbench.devices import Device, open_device
 from resbench.measure.flops import count_forward_flops
 from resbench.measure.profile import Subject
 from resbench.plan import resolve_engine
+from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
 from resbench.suite import EngineOptions, parse_input
 from resbench.training.engine import Engine
@@ -52,15 +53,17 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(model: str, request: pytest.FixtureRequest) -> Bench:
     option = request.config.getoption
-    settings = resolve_engine(EngineOptions(device=option("--device"), precision=option("--precision"), compile="off"))
+    options = EngineOptions(device=option("--device"), precision=option("--precision"), compile="off", cuda_graph="off")
+    settings = resolve_engine(options)
     apply_precision(settings.precision)
     shape = parse_input(option("--input"))
     subject = Subject(model, option("--stem"), shape, 10, option("--batch-size"), settings)
     with torch.device("meta"):
         macs = count_forward_flops(subject.build(), shape) // 2
     device = open_device(settings.device)
-    images, labels = subject.fixed_batch(device.torch_device)
-    return Bench(subject, Engine(subject.build(), get_recipe("common"), settings), device, images, labels, macs)
+    engine = subject.engine_for(get_recipe("common"), device)
+    images, labels = engine.slots[0]
+    return Bench(subject, engine, device, images, labels, macs)
 
 
 def time_it(

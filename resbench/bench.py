@@ -29,7 +29,8 @@ def print_plan(plan: Plan, folder: Path) -> None:
         f"sha256 {first.dataset_fingerprint[:12]})",
         "training": f"recipe {first.recipe}, budget {first.budget}, batch {first.batch_size}, stem {first.stem}",
         "engine": f"{engine.device}, {engine.precision}, {engine.memory_format}, "
-        f"torch.compile {'on' if engine.compile else 'off'}",
+        f"torch.compile {engine.compile_mode if engine.compile else 'off'}, "
+        f"CUDA graph {'on' if engine.cuda_graph else 'off'}",
         "results": str(folder),
     }
     print_pairs(rows)
@@ -52,13 +53,13 @@ def run_and_report(plan: Plan, folder: Path) -> int:
     view = RunView(out, waiting)
     try:
         with view:
-            results, _ = run_plan(plan, folder, on_message=view)
+            results, _ = run_plan(plan, folder, waiting=waiting, on_message=view)
     except KeyboardInterrupt:
         with contextlib.suppress(ResbenchError):  # nothing had ended: there is nothing to report
             write_report(folder)
         raise
     with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
-        write_report(folder)
+        write_report(folder, results=results)
     failed = _not_ok(results, {trial.trial_id for trial in plan.trials})
     if len(failed) < len(plan.trials):
         print_table(rich_table(results, width=None if out.is_terminal else WHOLE))

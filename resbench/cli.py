@@ -56,8 +56,14 @@ def _with_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
 
 Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
-Precision = Annotated[str | None, typer.Option(help="auto (bf16 on CUDA, else fp32), fp32, tf32 or bf16.")]
-Compile = Annotated[str | None, typer.Option(help="torch.compile: auto (on with CUDA), on or off.")]
+Precision = Annotated[
+    str | None, typer.Option(help="auto (bf16 where the device is faster in it, else fp32), fp32, tf32 or bf16.")
+]
+Compile = Annotated[
+    str | None,
+    typer.Option("--compile", help="torch.compile: auto (on with CUDA), on, off, max-autotune or reduce-overhead."),
+]
+CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a graph: auto (on with CUDA), on or off.")]
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
 Input = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
@@ -117,8 +123,12 @@ def bench(
     ] = None,
     device: Device = None,
     precision: Precision = None,
-    compile_mode: Annotated[str | None, typer.Option("--compile", help="torch.compile: auto, on or off.")] = None,
+    compile_mode: Compile = None,
+    cuda_graph: CudaGraph = None,
     memory_format: MemoryFormat = None,
+    concurrent_seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
+    ] = None,
     out_folder: OutFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
@@ -144,7 +154,9 @@ def bench(
         device=device,
         precision=precision,
         compile=compile_mode,
+        cuda_graph=cuda_graph,
         memory_format=memory_format,
+        concurrent_seeds=concurrent_seeds,
     )
     plan = plan_suite(
         chosen,
@@ -170,6 +182,7 @@ def profile(
     device: Device = "auto",
     precision: Precision = "auto",
     compile_mode: Compile = "off",
+    cuda_graph: CudaGraph = "off",
     memory_format: MemoryFormat = "channels_last",
     out_folder: OutFolder = None,
 ) -> None:
@@ -190,6 +203,7 @@ def profile(
             "device": device or "auto",
             "precision": precision or "auto",
             "compile": compile_mode or "off",
+            "cuda_graph": cuda_graph or "off",
             "memory_format": memory_format or "channels_last",
         },
         out=out_folder,
@@ -206,10 +220,11 @@ def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) ->
     """Rebuild the CSV files, tables and plots of a results folder from its records."""
     from resbench.report import write_report
     from resbench.report.tables import rich_table
-    from resbench.store import load_results
+    from resbench.store import Store
 
-    written = write_report(folder)
-    print_table(rich_table(load_results(folder), width=None if out.is_terminal else WHOLE))
+    results = Store(folder).derive()
+    written = write_report(folder, results=results)
+    print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
     say(f"{count(len(written), 'file')} written in {folder}")
 
 
@@ -248,7 +263,8 @@ def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 
     from resbench import provenance
     from resbench.data.cache import cache_root
-    from resbench.devices import open_device, resolve_device, resolve_precision
+    from resbench.devices import open_device, resolve_device
+    from resbench.precision import resolve_precision
 
     device = resolve_device("auto")
     values: dict[str, Any] = {

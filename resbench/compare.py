@@ -29,7 +29,7 @@ SIGNIFICANCE = 0.05
 
 LEARNING = (
     "model", "stem", "weights", "input", "dataset", "dataset_fingerprint", "recipe", "budget", "batch_size",
-    "precision", "tf32", "compiled",
+    "precision", "tf32", "compiled", "compile_mode",
 )  # fmt: skip
 """What must agree before two accuracies, or anything else, may be compared."""
 

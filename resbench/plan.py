@@ -11,17 +11,25 @@ import torch
 
 from resbench.budget import Budget, parse_budget, plan_spending
 from resbench.data.datasets import Dataset, DatasetUnavailableError, load_dataset
-from resbench.devices import resolve_device, resolve_precision
+from resbench.devices import resolve_device
 from resbench.errors import InputError, unknown
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
+from resbench.precision import resolve_precision
 from resbench.recipes import Recipe, get_recipe
-from resbench.registry import STEMS, list_models, model_entry
+from resbench.registry import check_stem, list_models, model_entry
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, Suite, parse_input
 from resbench.trial import Inputs
 
-COMPILE_MODES = ("auto", "on", "off")
+COMPILE_MODES = {
+    "off": None,
+    "on": "default",
+    "max-autotune": "max-autotune-no-cudagraphs",
+    "reduce-overhead": "reduce-overhead",
+}
+"""What ``compile`` may say, and the mode of ``torch.compile`` that it means; ``auto`` is one of the first two."""
+SWITCH = ("auto", "on", "off")
 MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
@@ -50,16 +58,22 @@ def plan_suite(
         InputError: Any name, number or file of the suite is wrong.
     """
     models = expand_models(suite.models)
-    if suite.stem not in STEMS:
-        raise unknown("stem", suite.stem, STEMS)
+    for model in models:
+        check_stem(model_entry(model), suite.stem)
     recipe = get_recipe(suite.recipe)
     budget = parse_budget(suite.budget or recipe.budget)
+    if suite.engine.concurrent_seeds > 1 and budget.unit == "s":
+        raise InputError(
+            f"the budget {budget} is of time, and seeds that train at once take it from each other. "
+            "Give another budget, or concurrent_seeds = 1."
+        )
     engine = resolve_engine(suite.engine)
     shape = parse_input(suite.input) if suite.input else None
     _check_weights(suite, models)
 
     inputs, dataset, notices = _load(suite, data_dir, shape, on_message)
     batch_size = suite.batch_size or recipe.batch_size
+    weights = {model: _weights_identity(model, suite.weights) for model in models}  # reads the file: not for each seed
     trials = [
         Trial(
             model=model,
@@ -73,7 +87,7 @@ def plan_suite(
             budget=str(budget),
             seed=seed,
             engine=engine,
-            weights=_weights_identity(model, suite.weights),
+            weights=weights[model],
         )
         for turn, seed in enumerate(suite.seed_list)
         for model in _rotated(models, turn)
@@ -107,14 +121,32 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
     Raises:
         InputError: A setting is unknown, or this machine does not have it.
     """
-    if options.compile not in COMPILE_MODES:
-        raise unknown("compile mode", options.compile, COMPILE_MODES)
+    if options.compile not in ("auto", *COMPILE_MODES):
+        raise unknown("compile mode", options.compile, ("auto", *COMPILE_MODES))
+    if options.cuda_graph not in SWITCH:
+        raise unknown("cuda_graph setting", options.cuda_graph, SWITCH)
     if options.memory_format not in MEMORY_FORMATS:
         raise unknown("memory format", options.memory_format, MEMORY_FORMATS)
     device = resolve_device(options.device)
     precision = resolve_precision(options.precision, device)
-    compiled = options.compile == "on" or (options.compile == "auto" and device.startswith("cuda"))
-    return EngineSettings(device, precision, compile=compiled, memory_format=options.memory_format)
+    on_cuda = device.startswith("cuda")
+    mode = COMPILE_MODES[("on" if on_cuda else "off") if options.compile == "auto" else options.compile]
+    if options.cuda_graph == "on" and not on_cuda:
+        raise InputError(f"cuda_graph is on and the device is {device}: only CUDA has graphs. Leave it at auto.")
+    if options.cuda_graph == "on" and mode == "reduce-overhead":
+        raise InputError(
+            "cuda_graph is on and compile is reduce-overhead, which records graphs of its own. Give one of them: "
+            "compile = 'on' with cuda_graph, or compile = 'reduce-overhead' without."
+        )
+    graph = options.cuda_graph != "off" and on_cuda and mode != "reduce-overhead"
+    return EngineSettings(
+        device,
+        precision,
+        compile=mode is not None,
+        memory_format=options.memory_format,
+        cuda_graph=graph,
+        compile_mode=mode or "default",
+    )
 
 
 def _load(

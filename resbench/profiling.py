@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resbench.errors import NothingMeasuredError, unknown
+from resbench.errors import NothingMeasuredError
 from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.plan import expand_models, resolve_engine
-from resbench.registry import STEMS
+from resbench.registry import check_stem, model_entry
 from resbench.schema import ProfileRecord, columns
 from resbench.store import Store
 from resbench.suite import EngineOptions, parse_input
@@ -27,7 +27,7 @@ def profile_models(
     input_shape: str = "3x32x32",
     num_classes: int = 10,
     batch_sizes: list[int],
-    engine: dict[str, str] | None = None,
+    engine: dict[str, Any] | None = None,
     out: Path | None = None,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> pd.DataFrame:
@@ -52,14 +52,13 @@ def profile_models(
     """
     import pandas as pd
 
-    if stem not in STEMS:
-        raise unknown("stem", stem, STEMS)
+    names = expand_models(models)
+    for name in names:
+        check_stem(model_entry(name), stem)
     settings = resolve_engine(EngineOptions(**(engine or {})))
     shape = parse_input(input_shape)
     subjects = [
-        Subject(name, stem, shape, num_classes, batch_size, settings)
-        for name in expand_models(models)
-        for batch_size in batch_sizes
+        Subject(name, stem, shape, num_classes, batch_size, settings) for name in names for batch_size in batch_sizes
     ]
     store = Store(out, create=True) if out else None
     rows: list[dict[str, Any]] = []

@@ -19,13 +19,18 @@ OnMessage = Callable[[Trial, str, dict[str, Any]], None]
 
 
 def run_plan(
-    plan: Plan, out: Path, *, on_message: OnMessage = lambda trial, kind, data: None
+    plan: Plan,
+    out: Path,
+    *,
+    waiting: list[Trial] | None = None,
+    on_message: OnMessage = lambda trial, kind, data: None,
 ) -> tuple[Results, list[Trial]]:
     """Runs a plan's trials that have not yet ended well in this folder, and derives its tables.
 
     Args:
         plan: From :func:`resbench.plan.plan_suite`.
         out: The results folder; made where it does not exist.
+        waiting: From :func:`waiting_trials`, where a caller has asked already; the records are not read again.
         on_message: Told of everything that the trials emit.
 
     Returns:
@@ -35,7 +40,8 @@ def run_plan(
         InputError: The folder cannot be written to.
         KeyboardInterrupt: The user pressed Ctrl-C. Everything that ended is recorded and the tables are derived.
     """
-    waiting = waiting_trials(plan, out)
+    if waiting is None:
+        waiting = waiting_trials(plan, out)
     store = Store(out)
     store.append(
         "suite",
@@ -48,11 +54,18 @@ def run_plan(
         },
     )
     try:
-        run_trials(waiting, plan.inputs, store, on_message=on_message)
+        run_trials(
+            waiting,
+            plan.inputs,
+            store,
+            on_message=on_message,
+            concurrent_seeds=plan.suite.engine.concurrent_seeds,
+        )
     finally:
         with ignoring_interrupts():  # a second Ctrl-C must not cost the tables
             results = store.derive()
-    return results, [trial for trial in plan.trials if trial not in waiting]
+    ran = set(waiting)
+    return results, [trial for trial in plan.trials if trial not in ran]
 
 
 def waiting_trials(plan: Plan, out: Path) -> list[Trial]:

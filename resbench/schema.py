@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -33,7 +34,10 @@ class EngineSettings:
     memory_format: str = "channels_last"
     """``channels_last`` or ``contiguous``."""
     cuda_graph: bool = False
-    """Whether the step is asked to run as a CUDA graph."""
+    """Whether the whole step is asked to be recorded as a CUDA graph and replayed."""
+    compile_mode: str = "default"
+    """The mode of ``torch.compile``: ``default``, ``reduce-overhead`` (graphs of its own around forward and backward)
+    or ``max-autotune-no-cudagraphs``."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,16 @@ class Trial:
     weights: str = "random"
     """Where the initial weights come from: ``random``, ``default`` (torchvision's) or a state-dict file."""
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
-        """The first 12 hexadecimal digits of the sha256 of every field, so it is stable across machines."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """The first 12 hexadecimal digits of the sha256 of every field, so it is stable across machines.
+
+        A setting that is younger than the records counts where it is not at its default: ids of before stay.
+        """
+        data = asdict(self)
+        if data["engine"]["compile_mode"] == "default":
+            del data["engine"]["compile_mode"]
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -104,15 +114,21 @@ class TrialRecord:
     seed: int
     weights: str = "random"
 
-    # Engine: the settings that ran, which may differ from those asked for (compile falls back to eager).
+    # Engine: the settings that ran, which may differ from those asked for (notes say why).
     device_name: str | None = None
     precision: str | None = None
     tf32: bool | None = None
     memory_format: str | None = None
     compiled: bool | None = None
+    compile_mode: str | None = None
+    """Of ``torch.compile``; empty where eager code ran."""
     cuda_graph: bool | None = None
+    """Whether whole steps were replayed from a CUDA graph."""
     batch_size: int | None = None
     cpu_threads: int | None = None
+    concurrent_seeds: int = 1
+    """Seeds that trained at once on the device. Beyond 1 the time ledger is of a shared device; speed, latency and
+    memory were measured before, alone."""
 
     # Outcome.
     status: str = "not_run"
@@ -245,6 +261,8 @@ class ProfileRecord:
     precision: str
     memory_format: str
     compiled: bool
+    compile_mode: str | None
+    cuda_graph: bool
     params: int
     trainable_params: int
     macs: int
@@ -280,6 +298,9 @@ PROFILED = (
     "forward_flops",
     "train_flops_per_image",
     "activations",
+    "compiled",
+    "compile_mode",
+    "cuda_graph",
     "latency_ms_p50",
     "latency_ms_p90",
     "inference_images_per_second",

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 CELL = (
     "model",
@@ -24,7 +26,7 @@ CELL = (
 )
 """The planned columns that two trials share when only their seeds differ."""
 
-SETTINGS = ("device_name", "tf32", "compiled", "cuda_graph")
+SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph")
 """What a trial found where it ran. Seeds that differ in one of these are two cells, never one mean."""
 
 AVERAGED = (
@@ -76,12 +78,12 @@ def t_half_width(values: Sequence[float], *, confidence: float = 0.95) -> float 
 
     The interval is mean +- t * s / sqrt(n), with t the two-sided quantile at n - 1 degrees of freedom.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second that its import takes
 
     spread = standard_deviation(values)
     if spread is None:
         return None
-    return float(t.ppf((1 + confidence) / 2, len(values) - 1)) * spread / math.sqrt(len(values))
+    return float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * spread / math.sqrt(len(values))
 
 
 def welch_p(base: Sequence[float], new: Sequence[float]) -> float | None:
@@ -111,20 +113,25 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
+    trials, places = split_cells(trials)
+    carried = [*CELL, *SETTINGS, *CONSTANT]
+    known = {column: (trials[column].tolist(), trials[column].notna().to_numpy()) for column in carried}
+    figures = {column: trials[column].to_numpy(dtype=float, na_value=math.nan) for column in AVERAGED}
+    is_ok = (trials["status"] == "ok").to_numpy()
     rows = []
-    for group in cells(trials):
-        ok = group[group["status"] == "ok"]
-        row: dict[str, Any] = {column: _first(group[column]) for column in (*CELL, *SETTINGS, *CONSTANT)}
-        row |= {"planned": len(group), "ok": len(ok)}
-        for column in AVERAGED:
-            values = [float(value) for value in ok[column].dropna()]
+    for cell in places:
+        ok = cell[is_ok[cell]]
+        row: dict[str, Any] = {column: _first(*known[column], cell) for column in carried}
+        row |= {"planned": len(cell), "ok": len(ok)}
+        for column, figure in figures.items():
+            values = [value for value in figure[ok].tolist() if not math.isnan(value)]
             row[f"{column}_mean"] = mean(values)
             row[f"{column}_sd"] = standard_deviation(values)
-        row["test_accuracy_ci95"] = t_half_width([float(value) for value in ok["test_accuracy"].dropna()])
+            if column == "test_accuracy":
+                row["test_accuracy_ci95"] = t_half_width(values)
         rows.append(row)
     averages = [f"{column}{end}" for column in AVERAGED for end in ("_mean", "_sd")]
     averages.append("test_accuracy_ci95")
-    carried = [*CELL, *SETTINGS, *CONSTANT]
     summary = pd.DataFrame(rows, columns=[*carried, "planned", "ok", *averages])
     dtypes = {column: trials[column].dtype for column in carried} | dict.fromkeys(averages, float)
     return summary.astype(dtypes)
@@ -141,15 +148,34 @@ def cells(trials: pd.DataFrame) -> Iterator[pd.DataFrame]:
     Yields:
         The rows of one cell, with ``train_clock_s`` (data + step) as a further column.
     """
-    trials = trials.assign(train_clock_s=trials["data_s"] + trials["step_s"])
+    trials, places = split_cells(trials)
+    for cell in places:
+        yield trials.iloc[cell]
+
+
+def split_cells(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[NDArray[np.intp]]]:
+    """Finds the cells without copying their rows.
+
+    Args:
+        trials: The columns of ``trials.csv``.
+
+    Returns:
+        The trials as :func:`cells` yields them, and for each cell the places of its rows among them, ascending.
+    """
+    import numpy as np
+
+    shared = (trials["concurrent_seeds"] > 1).fillna(False).astype(bool)  # its clock is not the trial's own
+    trials = trials.assign(train_clock_s=(trials["data_s"] + trials["step_s"]).mask(shared))
     planned = trials.groupby(list(CELL), sort=False, dropna=False)
     for column in SETTINGS:
         trials[column] = trials[column].where(trials[column].notna(), planned[column].transform("first"))
-    for _, cell in trials.groupby([*CELL, *SETTINGS], sort=False, dropna=False):
-        yield cell
+    cell_of = trials.groupby([*CELL, *SETTINGS], sort=False, dropna=False).ngroup().to_numpy()
+    starts = np.cumsum(np.bincount(cell_of))[:-1]
+    places = np.split(np.argsort(cell_of, kind="stable"), starts)
+    return trials, places if len(trials) else []
 
 
-def _first(values: pd.Series[Any]) -> Any:
-    """Returns the first value that is there."""
-    present = values.dropna()
-    return present.iloc[0] if len(present) else None
+def _first(values: list[Any], present: NDArray[np.bool_], cell: NDArray[np.intp]) -> Any:
+    """Returns the first value of a cell that is there."""
+    there = present[cell]
+    return values[cell[there.argmax()]] if there.any() else None

@@ -16,25 +16,20 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from resbench.errors import InputError, NothingMeasuredError
-from resbench.schema import (
-    SCHEMA_VERSION,
-    EpochRecord,
-    ProfileRecord,
-    Trial,
-    TrialRecord,
-    columns,
-    format_input,
-)
+from resbench.frames import collect, planned_record
+from resbench.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["RECORDS", "TORN", "Results", "Store", "load_results", "planned_record", "write_atomically"]
 
 RECORDS = "records.jsonl"
 TORN = "records.torn"
@@ -94,39 +89,43 @@ class Store:
             ) from error
 
     def events(self) -> list[dict[str, Any]]:
-        """Reads every event in order.
+        """Reads every event in order; :meth:`read` does so one at a time.
+
+        Raises:
+            InputError: As :meth:`read`.
+        """
+        return [*self.read()]
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Reads the events in order and keeps none of them in memory.
 
         A torn last line (the machine lost power while writing it) is left out with a warning.
 
         Raises:
             InputError: A line before the last is not JSON, or was written by a newer resbench.
         """
-        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
-        while lines and not lines[-1].strip():
-            lines.pop()
-        events = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                event = json.loads(line)
-                version, _ = int(event["schema_version"]), event["event"]
-            except (ValueError, KeyError, TypeError) as error:
-                if number == len(lines):
-                    warnings.warn(f"{self.path}: the last line is torn and was left out", stacklevel=2)
-                    break
-                raise InputError(f"{self.path}, line {number}: not a resbench record ({error}).") from error
-            if version > SCHEMA_VERSION:
-                raise InputError(
-                    f"{self.path}, line {number}: written with schema version {version}; this resbench "
-                    f"reads up to {SCHEMA_VERSION}. Read it with a newer resbench."
-                )
-            events.append(event)
-        return events
+        with self.path.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    event = json.loads(line)
+                    version, _ = int(event["schema_version"]), event["event"]
+                except (ValueError, KeyError, TypeError) as error:
+                    if not any(rest.strip() for rest in lines):
+                        warnings.warn(f"{self.path}: the last line is torn and was left out", stacklevel=2)
+                        return
+                    raise InputError(f"{self.path}, line {number}: not a resbench record ({error}).") from error
+                if version > SCHEMA_VERSION:
+                    raise InputError(
+                        f"{self.path}, line {number}: written with schema version {version}; this resbench "
+                        f"reads up to {SCHEMA_VERSION}. Read it with a newer resbench."
+                    )
+                yield event
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that ended ``ok``: a run that is started again skips them."""
-        last = {event["trial_id"]: event["status"] for event in self.events() if event["event"] == "trial"}
+        last = {event["trial_id"]: event["status"] for event in self.read() if event["event"] == "trial"}
         return {trial_id for trial_id, status in last.items() if status == "ok"}
 
     def derive(self) -> Results:
@@ -159,6 +158,8 @@ class Results:
     profile: pd.DataFrame
     summary: pd.DataFrame
     """One row a cell: a trial's identity less its seed, with mean and spread over the seeds."""
+    suites: tuple[dict[str, Any], ...] = ()
+    """The ``suite`` events, oldest first, less their trials."""
 
 
 def load_results(path: str | Path) -> Results:
@@ -174,84 +175,18 @@ def load_results(path: str | Path) -> Results:
     from resbench.stats import summarise
 
     store = Store(Path(path))
-    events = store.events()
-    if not events:
+    collected = collect(store.read())
+    if not collected.events:
         raise NothingMeasuredError(f"{store.path} holds no records yet.")
-    trials = _frame(_trial_rows(events), TrialRecord)
+    trials = collected.trial_frame()
     return Results(
         folder=store.folder,
         trials=trials,
-        epochs=_frame(_last_attempt(_of(events, "epoch")), EpochRecord),
-        profile=_frame(_profile_rows(events), ProfileRecord),
+        epochs=collected.epoch_frame(),
+        profile=collected.profile_frame(),
         summary=summarise(trials),
+        suites=tuple(collected.suites),
     )
-
-
-def _of(events: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Picks the events of one kind."""
-    return [event for event in events if event["event"] == kind]
-
-
-def _trial_rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns a row for every planned trial in the order of planning, the last record of each."""
-    planned: dict[str, dict[str, Any]] = {}
-    for suite in _of(events, "suite"):
-        for data in suite["trials"]:
-            planned.setdefault(data["trial_id"], planned_record(Trial.from_dict(data)).to_dict())
-    for record in _of(events, "trial"):
-        planned[record["trial_id"]] = record
-    return [{**row, "notes": "; ".join(row.get("notes") or [])} for row in planned.values()]
-
-
-def _profile_rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the last profile of every network and setting, of trials only where the trial left a record."""
-    finished = {row["trial_id"] for row in _of(events, "trial")}
-    identity = ("trial_id", "model", "stem", "input", "num_classes", "batch_size")
-    settings = ("device_name", "precision", "memory_format", "compiled")
-    rows = [row for row in _of(events, "profile") if row.get("trial_id") in {None, *finished}]
-    return list({tuple(row.get(key) for key in (*identity, *settings)): row for row in rows}.values())
-
-
-def _last_attempt(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keeps the last attempt's epochs of every trial: a trial that was run again starts at fewer steps."""
-    kept: dict[str, list[dict[str, Any]]] = {}
-    for row in epochs:
-        attempt = kept.setdefault(row["trial_id"], [])
-        while attempt and attempt[-1]["steps"] >= row["steps"]:
-            attempt.pop()
-        attempt.append(row)
-    return [row for attempt in kept.values() for row in attempt]
-
-
-def planned_record(trial: Trial, *, source: str = "") -> TrialRecord:
-    """Returns the record of a trial that has not run: its identity and the settings asked for."""
-    engine = trial.engine
-    return TrialRecord(
-        trial_id=trial.trial_id,
-        model=trial.model,
-        source=source,
-        stem=trial.stem,
-        dataset=trial.dataset,
-        dataset_fingerprint=trial.dataset_fingerprint,
-        input=format_input(trial.input),
-        recipe=trial.recipe,
-        budget=trial.budget,
-        seed=trial.seed,
-        weights=trial.weights,
-        precision=engine.precision,
-        memory_format=engine.memory_format,
-        batch_size=trial.batch_size,
-    )
-
-
-def _frame(rows: list[dict[str, Any]], record: type[TrialRecord | EpochRecord | ProfileRecord]) -> pd.DataFrame:
-    """Makes a table with a record type's columns; whole numbers stay whole beside an empty cell."""
-    import pandas as pd
-
-    kinds = {column.name: str(column.type).removesuffix(" | None") for column in fields(record)}
-    dtypes = {"int": "Int64", "float": "float64"}
-    frame = pd.DataFrame(rows, columns=columns(record))
-    return frame.astype({name: dtypes[kind] for name, kind in kinds.items() if kind in dtypes})
 
 
 def _finite(value: Any) -> Any:

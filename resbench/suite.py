@@ -23,11 +23,17 @@ class EngineOptions(BaseModel):
     device: str = "auto"
     """``auto`` (cuda, then mps, then cpu), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
     precision: str = "auto"
-    """``auto`` (bf16 on CUDA, else fp32), ``fp32``, ``tf32`` or ``bf16``."""
+    """``auto`` (bf16 where the device has it and is faster in it, else fp32), ``fp32``, ``tf32`` or ``bf16``."""
     compile: str = "auto"
-    """``auto`` (on with CUDA, else off), ``on`` or ``off``."""
+    """``auto`` (on with CUDA, else off), ``on``, ``off``, ``max-autotune`` (tries more kernels, takes minutes) or
+    ``reduce-overhead`` (torch's own graphs around forward and backward, in the place of ``cuda_graph``)."""
+    cuda_graph: str = "auto"
+    """Record the whole step and replay it: ``auto`` (on with CUDA), ``on`` or ``off``."""
     memory_format: str = "channels_last"
     """``channels_last`` or ``contiguous``."""
+    concurrent_seeds: int = Field(default=1, ge=1)
+    """Seeds of one network that train at once, for a GPU that one of them leaves idle. Speed, latency and memory are
+    measured before, one at a time, and a seed's accuracy is what it is alone."""
 
 
 class Suite(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from resbench import provenance
 from resbench.budget import parse_budget, plan_spending
 from resbench.data.datasets import Dataset, load_dataset
 from resbench.data.pipeline import Pipeline, normalisation_of, to_device
-from resbench.devices import apply_precision, is_out_of_memory, open_device, peak_flops
-from resbench.errors import InputError
+from resbench.devices import is_out_of_memory, open_device
+from resbench.errors import InputError, in_one_line
 from resbench.measure.profile import Profile, Subject, measure_profile, profile_record
+from resbench.precision import apply_precision, peak_flops
 from resbench.recipes import get_recipe
 from resbench.registry import model_entry
 from resbench.schema import PROFILED, EpochRecord, Trial, TrialRecord
@@ -27,7 +28,10 @@ from resbench.training.ledger import Ledger
 from resbench.training.loop import DivergedError, EpochReport, Loop, TrainingResult
 
 Emit = Callable[[str, dict[str, Any]], None]
-"""Takes a kind (phase, progress, epoch, profile, trial) and its data."""
+"""Takes a kind (phase, progress, notice, gate, epoch, profile, trial) and its data."""
+
+ALONE_STEPS = 50
+"""Training steps that tell the speed of a trial that is going to share its device."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,24 @@ class Inputs:
     """``random``, ``default``, a state-dict file, or ``None`` for the network's own default."""
 
 
-def run_trial(trial: Trial, inputs: Inputs, emit: Emit) -> TrialRecord:
+def run_trial(trial: Trial, inputs: Inputs, emit: Emit, *, together: int = 1) -> TrialRecord:
     """Runs one trial in this process and returns its record, however it ends.
 
     Args:
         trial: What to run.
         inputs: Where its data and weights are.
-        emit: Told of phases, progress, the profile and epochs as they come.
+        emit: Told of phases, progress, notices, the profile and epochs as they come.
+        together: How many trials train at once on the device. Beyond 1 the training's speed is measured before,
+            and a ``gate`` is emitted where what is measured ends.
     """
-    return _Run(trial, inputs, emit).run()
+    return _Run(trial, inputs, emit, together).run()
 
 
 class _Run:
     """One trial on its way: the record fills up phase by phase."""
 
-    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit) -> None:
-        self.trial, self.inputs, self.emit = trial, inputs, emit
+    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, together: int) -> None:
+        self.trial, self.inputs, self.emit, self.together = trial, inputs, emit, together
         self.recipe = get_recipe(trial.recipe)
         self.subject = Subject(
             model=trial.model,
@@ -81,8 +87,8 @@ class _Run:
             self._set_up()
             dataset = self._load()
             with self.ledger.part("profile"):
-                self._profile()
-            self._train(dataset)
+                engine = self._profile()
+            self._train(dataset, engine)
             record.status, record.phase = "ok", "done"
         except DivergedError as error:
             self._ended("diverged", error)
@@ -98,8 +104,7 @@ class _Run:
     def _ended(self, status: str, error: BaseException) -> None:
         """Notes how the trial ended; the phase stays the one it ended in."""
         self.record.status = status
-        lines = str(error).strip().splitlines()
-        self.record.error = f"{type(error).__name__}: {lines[0] if lines else ''}".strip(": ")
+        self.record.error = in_one_line(error)
 
     def _phase(self, name: str) -> None:
         """Says and notes which phase begins."""
@@ -113,8 +118,8 @@ class _Run:
         self.device = open_device(engine.device)
         record.device_name = self.device.name
         record.tf32 = engine.precision == "tf32"
-        record.cuda_graph = False
         record.cpu_threads = torch.get_num_threads()
+        record.concurrent_seeds = self.together
         for column, value in provenance.collect().to_dict().items():
             setattr(record, column, value)
 
@@ -126,17 +131,22 @@ class _Run:
             raise InputError(f"the dataset {dataset.name} has changed since this trial was planned: plan it again.")
         return dataset
 
-    def _profile(self) -> None:
-        """Measures what the network costs and notes it."""
-        profile = measure_profile(self.subject, self.recipe, self.device, with_step=False, on_phase=self._phase)
-        cold = "compile" if self.trial.engine.compile else "warmup"
-        self.ledger.add(cold, profile.warm_up_s)
+    def _profile(self) -> Engine:
+        """Measures what the network costs and notes it; returns the engine that was measured."""
+        profile, engine = measure_profile(self.subject, self.recipe, self.device, with_step=False, on_phase=self._phase)
+        self.ledger.add(self._cold, profile.warm_up_s)
         self.ledger.add("profile", -profile.warm_up_s)
         row = profile_record(
-            self.subject, profile, device_name=self.device.name, trial_id=self.trial.trial_id
+            self.subject, profile, engine, device_name=self.device.name, trial_id=self.trial.trial_id
         ).to_dict()
         self.emit("profile", row)
         self._note_profile(profile, row)
+        return engine
+
+    @property
+    def _cold(self) -> str:
+        """The ledger's part for what is done once before the first step."""
+        return "compile" if self.trial.engine.compile else "warmup"
 
     def _note_profile(self, profile: Profile, row: dict[str, Any]) -> None:
         """Copies the profile's columns that a trial has too."""
@@ -146,8 +156,8 @@ class _Run:
         if profile.complexity.disagreement:
             self.record.notes.append(profile.complexity.disagreement)
 
-    def _train(self, dataset: Dataset) -> None:
-        """Builds the network from the trial's seed and trains it."""
+    def _train(self, dataset: Dataset, engine: Engine) -> None:
+        """Draws the network's weights from the trial's seed and trains it, in the engine that is warm already."""
         trial, recipe, ledger = self.trial, self.recipe, self.ledger
         self._phase("build")
         spending = plan_spending(
@@ -157,11 +167,7 @@ class _Run:
             train_flops_per_image=self.flops_per_image,
         )
         with ledger.part("build"):
-            torch.manual_seed(trial.seed)
-            model = self.subject.build(self.inputs.weights)
-            if trial.weights == "random":  # pretrained weights stay as they are
-                initialise(model, recipe.initialisation)
-            engine = Engine(model, recipe, trial.engine)
+            engine.restart(self._initial_weights())
             target = self.device.torch_device
             pipeline = Pipeline(
                 to_device(dataset.train, target),
@@ -171,15 +177,21 @@ class _Run:
                 augmentation=recipe.augmentation,
                 normalisation=normalisation_of(dataset, recipe.normalisation),
                 seed=trial.seed,
+                # On a processor the eager operators are the faster ones.
+                compiled=engine.compiled and target.type == "cuda",
             )
         self._phase("warm-up")
-        batch = self.subject.fixed_batch(target)
-        with ledger.part("compile" if trial.engine.compile else "warmup"):
-            engine.warm_up(*batch)
+        with ledger.part(self._cold):
+            pipeline.warm_up()
             self.device.synchronize()
-        self.record.compiled = engine.compiled
-        if engine.fallback:
-            self.record.notes.append(engine.fallback)
+        for reason in filter(None, (*engine.fallbacks, pipeline.fallback)):
+            self.emit("notice", {"text": reason})
+            self.record.notes.append(reason)
+        if self.together > 1:
+            with ledger.part("profile"):
+                self._note_speed(self._train_alone(engine, pipeline))
+            self.record.notes.append(f"{self.together} seeds trained at once: their clocks are of the shared device")
+            self.emit("gate", {})
         loop = Loop(
             engine,
             pipeline,
@@ -194,9 +206,32 @@ class _Run:
         energy = self.device.energy_j()
         result = loop.run()
         energy_after = self.device.energy_j()
+        self.record.stopped_by = spending.budget.unit
+        self.record.overshoot = spending.overshoot(steps=result.steps, train_clock_s=result.train_clock_s)
+        if self.together > 1:
+            return
         if energy is not None and energy_after is not None:
             self.record.energy_j = energy_after - energy
-        self._note_training(result)
+        self._note_speed(result)
+
+    def _train_alone(self, engine: Engine, pipeline: Pipeline) -> TrainingResult:
+        """Trains for a few steps at learning rate 0 while no other trial does; everything is as before afterwards."""
+        steps = plan_spending(
+            parse_budget(f"{ALONE_STEPS}steps"),
+            batch_size=self.trial.batch_size,
+            steps_per_epoch=pipeline.steps_per_epoch,
+        )
+        still = replace(self.recipe, learning_rate=0.0)
+        with engine.preserved(), pipeline.preserved():
+            return Loop(engine, pipeline, self.device, still, steps, Ledger()).run()
+
+    def _initial_weights(self) -> dict[str, torch.Tensor]:
+        """Builds the network from the trial's seed and returns its weights and buffers."""
+        torch.manual_seed(self.trial.seed)
+        model = self.subject.build(self.inputs.weights)
+        if self.trial.weights == "random":  # pretrained weights stay as they are
+            initialise(model, self.recipe.initialisation)
+        return model.state_dict()
 
     def _note_epoch(self, report: EpochReport) -> None:
         """Emits the epoch and keeps the record up to date, so that a trial cut short shows how far it came."""
@@ -228,11 +263,9 @@ class _Run:
         )
         self.emit("epoch", epoch.to_dict())
 
-    def _note_training(self, result: TrainingResult) -> None:
-        """Notes the speed and how the budget ended."""
+    def _note_speed(self, result: TrainingResult) -> None:
+        """Notes how fast steps were taken while nothing else ran."""
         record = self.record
-        record.stopped_by = result.spending.budget.unit
-        record.overshoot = result.spending.overshoot(steps=result.steps, train_clock_s=result.train_clock_s)
         record.train_images_per_second = rate = result.train_images_per_second
         record.step_ms_p50, record.step_ms_p90 = result.step_ms(0.5), result.step_ms(0.9)
         peak = peak_flops(self.device.name, self.trial.engine.precision)

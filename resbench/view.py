@@ -30,8 +30,9 @@ class RunView:
         self.console, self.total = console, len(trials)
         self._width = max((len(trial.label) for trial in trials), default=0)
         self._started = 0
-        self._task: TaskID | None = None
-        self._trial_id: str | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._places: dict[str, str] = {}
+        self._noticed: set[str] = set()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -56,12 +57,13 @@ class RunView:
 
     def __call__(self, trial: Trial, kind: str, data: dict[str, Any]) -> None:
         """Shows one message of a trial."""
-        if trial.trial_id != self._trial_id:
+        if trial.trial_id not in self._places:
             self._begin(trial)
         if kind == "phase":
-            self._update(status=data["phase"], left="")
+            self._update(trial, status=data["phase"], left="")
         elif kind == "progress":
             self._update(
+                trial,
                 completed=data["fraction"],
                 status=f"{data['images_per_second']:,.0f} images/s",
                 left=f"{_duration(data['seconds_left'])} left",
@@ -72,17 +74,17 @@ class RunView:
                 f"epoch {_epoch(data['epoch']):<4}  train loss {data['train_loss']:.3f}  "
                 f"test {data['test_accuracy']:.2%}  {data['train_images_per_second']:,.0f} images/s",
             )
+        elif kind == "notice":
+            self._notice(trial, data["text"])
         elif kind == "trial":
             self._end(trial, data)
 
     def _begin(self, trial: Trial) -> None:
         """Starts a trial's bar."""
-        self._trial_id = trial.trial_id
         self._started += 1
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(
-            f"[{self._started}/{self.total}] {trial.label}", total=1.0, status="start", left=""
+        self._places[trial.trial_id] = f"[{self._started}/{self.total}]"
+        self._tasks[trial.trial_id] = self._progress.add_task(
+            f"{self._places[trial.trial_id]} {trial.label}", total=1.0, status="start", left=""
         )
         if not self.console.is_terminal:
             self._tell(trial, "started")
@@ -98,10 +100,17 @@ class RunView:
         else:
             text = f"{status} in phase {record['phase']}: {record['error']}"
         self._tell(trial, text, style=_STYLES.get(status, "red"))
+        self._progress.remove_task(self._tasks.pop(trial.trial_id))
+
+    def _notice(self, trial: Trial, text: str) -> None:
+        """Says what a person must know, such as a fall-back, the first time that a network gives cause for it."""
+        if (notice := f"{trial.model}: {text}") not in self._noticed:
+            self._noticed.add(notice)
+            self._tell(trial, text, style="yellow")
 
     def _tell(self, trial: Trial, text: str, *, style: str = "") -> None:
         """Writes one line about a trial."""
-        place = f"[{self._started}/{self.total}]"
+        place = self._places[trial.trial_id]
         self.console.print(
             f"[dim]{escape(place)}[/dim] [bold]{escape(trial.label.ljust(self._width))}[/bold]  {escape(text)}",
             style=style,
@@ -109,10 +118,9 @@ class RunView:
             soft_wrap=True,
         )
 
-    def _update(self, **fields: Any) -> None:
+    def _update(self, trial: Trial, **fields: Any) -> None:
         """Moves the trial's bar."""
-        if self._task is not None:
-            self._progress.update(self._task, **fields)
+        self._progress.update(self._tasks[trial.trial_id], **fields)
 
 
 class _StatusColumn(ProgressColumn):

@@ -12,12 +12,29 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: parallel test p
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keeps decoded datasets out of the user's cache folder."""
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that holds one answer: bf16 is no faster on this processor.
+
+    ``auto`` is fp32 so, here and in every process that a test starts, and nothing is measured to find it out.
+    """
+    from resbench import precision
+
     folder = tmp_path_factory.getbasetemp() / "resbench-cache"
-    monkeypatch.setenv("RESBENCH_CACHE", str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESBENCH_CACHE", str(folder))
+        patch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
+        patch.setattr(precision, "measure_bf16_speedup", lambda: 1.0)
+        assert precision.processor_precision() == "fp32"
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps decoded datasets and compiled code out of the user's cache folder."""
+    monkeypatch.setenv("RESBENCH_CACHE", str(cache_folder))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache_folder / "compiled"))
+    return cache_folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,6 +53,27 @@ def never_end(emit: Emit) -> None:
         signal.pause()
 
 
+def pass_the_gate(name: str, emit: Emit) -> None:
+    """Says its name before and after the gate."""
+    emit("before", {"name": name})
+    emit("gate", {})
+    emit("after", {"name": name})
+
+
+def die_before_the_gate(name: str, emit: Emit) -> None:
+    """Says its name and is killed."""
+    emit("before", {"name": name})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_the_gate(name: str, emit: Emit) -> None:
+    """Says its name and is killed while it stands at the gate, or where that opens too early, right behind it."""
+    emit("before", {"name": name})
+    signal.setitimer(signal.ITIMER_REAL, 0.05)  # SIGALRM's default action ends the process
+    emit("gate", {})
+    signal.pause()
+
+
 def leave_a_child(emit: Emit) -> None:
     """Ends at once and leaves a process behind that holds the pipe open."""
     child = os.fork()
@@ -63,16 +84,18 @@ def leave_a_child(emit: Emit) -> None:
     os._exit(5)
 
 
-def trial_without_profile(trial: Any, inputs: Any, emit: Emit) -> None:
+def trial_without_profile(trial: Any, inputs: Any, together: int, emit: Emit) -> None:
     """Runs a real trial, less its longest part for a large network."""
     import resbench.trial
     from resbench.executors.local import trial_job
 
-    resbench.trial._Run._profile = lambda self: None  # type: ignore[method-assign]
-    trial_job(trial, inputs, emit)
+    resbench.trial._Run._profile = lambda self: self.subject.engine_for(  # type: ignore[method-assign]
+        self.recipe, self.device
+    )
+    trial_job(trial, inputs, together, emit)
 
 
-def die_in_training(trial: Any, inputs: Any, emit: Emit) -> None:
+def die_in_training(trial: Any, inputs: Any, together: int, emit: Emit) -> None:
     """Stands in for a trial: emits as one does and is killed; the seed says whether it is."""
     emit("phase", {"phase": "build"})
     emit("phase", {"phase": "train"})

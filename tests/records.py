@@ -59,6 +59,7 @@ def make_record(trial: Trial, **changes: Any) -> dict[str, Any]:
         "device_name": "NVIDIA H200",
         "tf32": False,
         "compiled": trial.engine.compile,
+        "compile_mode": trial.engine.compile_mode if trial.engine.compile else None,
         "cuda_graph": trial.engine.cuda_graph,
         "cpu_threads": 8,
         "status": "ok",

@@ -97,6 +97,8 @@ def assert_one_message(result: Result, said: str) -> None:
         (["--input", "1x32x32"], "Give 3x32x32"),
         (["--device", "gpu"], "unknown device 'gpu'"),
         (["--compile", "maybe"], "unknown compile mode 'maybe'. "),
+        (["--cuda-graph", "maybe"], "unknown cuda_graph setting 'maybe'. "),
+        (["--cuda-graph", "on"], "only CUDA has graphs"),
         (["--memory-format", "nhwc"], "unknown memory format 'nhwc'"),
         (["--weights", "/nowhere.pt", "--models", "resnet152"], "'/nowhere.pt' does not exist"),
     ],
@@ -152,6 +154,7 @@ def test_cuda_where_there_is_none_is_one_clear_message(
         (["profile", "cnn", "--batch-size", "1,zero"], "the batch size 'zero'"),
         (["profile", "cnn", "--batch-size", "0"], "the batch size '0'"),
         (["profile", "cnn", "--precision", "fp12"], "unknown precision 'fp12'"),
+        (["profile", "cnn", "--cuda-graph", "maybe"], "unknown cuda_graph setting 'maybe'"),
         (["list", "vgg*"], "no model matches 'vgg*'"),
         (["report", "/nowhere"], "no records.jsonl in '/nowhere'"),
         (["compare", "/nowhere", "/nowhere"], "no records.jsonl in '/nowhere'"),
@@ -288,9 +291,17 @@ def test_a_dry_run_prints_the_plan_and_makes_no_folder(
     assert rows["trials"] == "6 (2 models x 3 seeds)"
     assert rows["dataset"].startswith("tiny  (3x8x8, 2 classes, sha256 ")
     assert rows["training"] == "recipe common, budget 2ep, batch 8, stem cifar"
-    assert rows["engine"] == "cpu, fp32, channels_last, torch.compile off"
+    assert rows["engine"] == "cpu, fp32, channels_last, torch.compile off, CUDA graph off"
     assert rows["results"] == str(Path("results") / "tiny")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dry_run_shows_the_flags_of_the_engine(invoke: Invoke, suite: Path) -> None:
+    flags = ["--precision", "bf16", "--compile", "max-autotune", "--cuda-graph", "off", "--memory-format", "contiguous"]
+    lines = invoke("bench", suite, *flags, "--dry-run").stdout.splitlines()
+    (engine,) = (line for line in lines if line.startswith("engine"))
+    expected = "cpu, bf16, contiguous, torch.compile max-autotune-no-cudagraphs, CUDA graph off"
+    assert engine.split(maxsplit=1)[1] == expected
 
 
 def test_a_plan_is_not_cut_or_wrapped_however_long_its_paths_are(invoke: Invoke, suite: Path, tmp_path: Path) -> None:
@@ -377,10 +388,12 @@ def test_a_profile_prints_every_figure_whole(invoke: Invoke, tmp_path: Path, mon
         return frame
 
     monkeypatch.setattr("resbench.profiling.profile_models", measure)
-    result = invoke("profile", "cnn", "resnet*", "--batch-size", "1, 64", "--stem", "cifar", "--precision", "bf16")
+    flags = ["--batch-size", "1, 64", "--stem", "cifar", "--precision", "bf16", "--compile", "on"]
+    result = invoke("profile", "cnn", "resnet*", *flags)
     assert result.exit_code == 3
     assert asked["models"] == ["cnn", "resnet*"]
     assert (asked["batch_sizes"], asked["stem"], asked["engine"]["precision"]) == ([1, 64], "cifar", "bf16")
+    assert (asked["engine"]["compile"], asked["engine"]["cuda_graph"]) == ("on", "off")
     assert "resnet152_frozen" in result.stdout
     assert "…" not in result.stdout
 

@@ -1,23 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from resbench import devices
-from resbench.devices import (
-    CpuDevice,
-    apply_precision,
-    is_out_of_memory,
-    open_device,
-    peak_flops,
-    resident_mib,
-    resident_peak_mib,
-    resolve_device,
-    resolve_precision,
-)
+from resbench.devices import CpuDevice, CudaDevice, cpu, is_out_of_memory, open_device, resident_mib, resolve_device
 from resbench.errors import InputError
 
 
@@ -25,14 +17,10 @@ from resbench.errors import InputError
 def machine(monkeypatch: pytest.MonkeyPatch):
     """Pretends what the machine has."""
 
-    def pretend(*, cuda: int = 0, mps: bool = False, bf16: bool = True) -> None:
+    def pretend(*, cuda: int = 0, mps: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        # As torch has it: a GPU without bf16 emulates it, and says yes unless it is told to leave that out.
-        monkeypatch.setattr(
-            torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or bf16
-        )
 
     return pretend
 
@@ -75,91 +63,6 @@ class TestResolveDevice:
             resolve_device("mps")
 
 
-class TestResolvePrecision:
-    @pytest.mark.parametrize(
-        ("device", "bf16", "precision"),
-        [("cuda", True, "bf16"), ("cuda:1", True, "bf16"), ("cuda", False, "fp32"), ("cpu", True, "fp32"),
-         ("mps", True, "fp32")],
-    )  # fmt: skip
-    def test_auto_is_bf16_where_a_gpu_has_it_in_hardware(self, machine, device, bf16, precision):
-        machine(cuda=2, bf16=bf16)
-        assert resolve_precision("auto", device) == precision
-
-    @pytest.mark.parametrize(
-        ("precision", "device"), [("fp32", "cpu"), ("bf16", "cpu"), ("tf32", "cuda"), ("fp32", "cuda:1")]
-    )
-    def test_a_precision_that_the_device_has_is_itself(self, machine, precision, device):
-        machine(cuda=2)
-        assert resolve_precision(precision, device) == precision
-
-    def test_an_unknown_one_lists_those_that_are_accepted(self):
-        with pytest.raises(InputError, match=r"'fp16'\. Accepted: auto, fp32, tf32, bf16"):
-            resolve_precision("fp16", "cpu")
-
-    @pytest.mark.parametrize("device", ["cpu", "mps"])
-    def test_tf32_is_refused_off_cuda(self, device):
-        with pytest.raises(InputError, match="tf32 is a CUDA mode"):
-            resolve_precision("tf32", device)
-
-
-@pytest.mark.parametrize(("precision", "tf32"), [("tf32", True), ("fp32", False), ("bf16", False)])
-def test_apply_precision_sets_every_switch_whatever_it_was(precision, tf32):
-    cudnn = torch.backends.cudnn
-    before = torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic
-    try:
-        torch.backends.cuda.matmul.allow_tf32 = not tf32
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = not tf32, False, True
-        apply_precision(precision)
-        assert torch.backends.cuda.matmul.allow_tf32 is tf32
-        assert cudnn.allow_tf32 is tf32
-        assert cudnn.benchmark is True
-        assert cudnn.deterministic is False
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
-
-
-class TestPeakFlops:
-    @pytest.mark.parametrize(
-        ("name", "precision", "teraflops"),
-        [
-            ("NVIDIA H200", "bf16", 989),
-            ("NVIDIA H100 80GB HBM3", "tf32", 495),
-            ("NVIDIA H100 80GB HBM3", "fp32", 67),
-            ("NVIDIA H100 PCIe", "bf16", 756),
-            ("NVIDIA A100-SXM4-40GB", "bf16", 312),
-            ("NVIDIA A100-SXM4-80GB", "tf32", 156),
-            ("NVIDIA A100-PCIE-40GB", "fp32", 19.5),
-            ("NVIDIA A100 80GB PCIe", "bf16", 312),
-            ("NVIDIA L40S", "bf16", 362),
-            ("NVIDIA A10", "bf16", 125),
-        ],
-    )
-    def test_of_a_listed_device_is_its_datasheets(self, name, precision, teraflops):
-        assert peak_flops(name, precision) == teraflops * 1e12
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "NVIDIA H200 NVL",
-            "NVIDIA H200 MIG 1g.18gb",
-            "NVIDIA H100 NVL",
-            "NVIDIA A100-SXM4-40GB MIG 3g.20gb",
-            "NVIDIA A10G",
-            "NVIDIA A1000",
-            "NVIDIA L40",
-            "Tesla T4",
-            "Apple GPU",
-            "",
-        ],
-    )
-    @pytest.mark.parametrize("precision", ["bf16", "tf32", "fp32"])
-    def test_of_any_other_is_not_guessed(self, name, precision):
-        assert peak_flops(name, precision) is None
-
-    def test_of_this_processor_is_not_guessed(self):
-        assert peak_flops(CpuDevice().name, "fp32") is None
-
-
 class TestCpuDevice:
     def test_is_what_cpu_opens(self):
         device = open_device("cpu")
@@ -169,7 +72,7 @@ class TestCpuDevice:
         assert device.name
 
     def test_its_marks_are_the_monotonic_clock(self, monkeypatch):
-        monkeypatch.setattr(devices, "time", SimpleNamespace(perf_counter=iter([10.0, 12.5]).__next__))
+        monkeypatch.setattr(cpu, "time", SimpleNamespace(perf_counter=iter([10.0, 12.5]).__next__))
         device = CpuDevice()
         start, end = device.mark(), device.mark()
         device.wait(end)
@@ -178,6 +81,29 @@ class TestCpuDevice:
 
     def test_counts_no_energy(self):
         assert CpuDevice().energy_j() is None
+
+    def test_captures_work_as_the_work_itself(self):
+        calls = []
+        replay = CpuDevice().capture(lambda: calls.append(1))
+        assert calls == []
+        replay()
+        replay()
+        assert calls == [1, 1]
+
+    def test_runs_aside_and_ahead_in_the_one_order_that_it_has(self):
+        done = []
+
+        def batches() -> Iterator[int]:
+            for number in range(3):
+                done.append(f"made {number}")
+                yield number
+
+        device = CpuDevice()
+        with device.aside():
+            done.append("aside")
+        for number in device.run_ahead(batches()):
+            done.append(f"read {number}")
+        assert done == ["aside", "made 0", "read 0", "made 1", "read 1", "made 2", "read 2"]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
     def test_a_window_sees_a_peak_inside_it_and_none_from_before(self):
@@ -191,7 +117,154 @@ class TestCpuDevice:
         peak = device.memory_peak()
         assert peak.reserved_mib is None
         assert peak.allocated_mib - level == pytest.approx(32, abs=2)
-        assert resident_peak_mib() == pytest.approx(peak.allocated_mib, abs=1)
+        assert cpu.resident_peak_mib() == pytest.approx(peak.allocated_mib, abs=1)
+
+
+class Stream:
+    """Stands for a CUDA stream or an event in one: notes what is queued on it, and what it waits for."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+    def record_event(self) -> Stream:
+        return Stream(f"an event of {self.name}", self.log)
+
+    def wait_event(self, event: Stream) -> None:
+        self.log.append(f"{self.name} waits for {event.name}")
+
+
+class TestCudaDevice:
+    """The order in which its streams wait for each other, without a GPU."""
+
+    @pytest.fixture
+    def log(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What is queued, and on which stream."""
+        log: list[str] = []
+        self.current = [Stream("main", log)]
+
+        @contextlib.contextmanager
+        def stream(entered: Stream) -> Iterator[None]:
+            self.current.append(entered)
+            try:
+                yield
+            finally:
+                self.current.pop()
+
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda *device: self.current[-1])
+        monkeypatch.setattr(torch.cuda, "Stream", lambda *device: Stream("side", log))
+        monkeypatch.setattr(torch.cuda, "stream", stream)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+        return log
+
+    def queue(self, what: str) -> None:
+        stream = self.current[-1]
+        stream.log.append(f"{what} on {stream.name}")
+
+    def test_work_aside_comes_between_what_is_queued_before_it_and_after_it(self, log):
+        with CudaDevice(0).aside():
+            self.queue("work")
+        assert log == ["side waits for main", "work on side", "main waits for side"]
+
+    def test_what_comes_after_waits_for_work_aside_that_failed(self, log):
+        def fail() -> None:
+            self.queue("half of it")
+            raise RuntimeError("the other half")
+
+        with pytest.raises(RuntimeError, match="the other half"), CudaDevice(0).aside():
+            fail()
+        assert log == ["side waits for main", "half of it on side", "main waits for side"]
+
+    def test_a_batch_is_made_beside_the_step_before_it_and_after_the_last_reader_of_its_slot(self, log):
+        def batches() -> Iterator[int]:
+            for number in range(3):
+                self.queue(f"batch {number}")
+                yield number
+
+        for number in CudaDevice(0).run_ahead(batches()):
+            self.queue(f"step {number}")
+        made = "main waits for an event of side"
+        assert log == [
+            *("side waits for main", "batch 0 on side"),
+            *("side waits for main", "batch 1 on side", made, "step 0 on main"),
+            # Batch 2 has the slot of batch 0, so it waits for step 0 and not for step 1, which is queued after it.
+            *("side waits for main", "batch 2 on side", made, "step 1 on main"),
+            *("side waits for main", made, "step 2 on main"),
+        ]
+
+    def test_no_batches_ahead_are_none(self, log):
+        assert list(CudaDevice(0).run_ahead(iter(()))) == []
+        assert log == ["side waits for main"]
+
+
+class TestCapture:
+    """What surrounds a recording, without a GPU."""
+
+    class Generator:
+        """Stands for torch's default generator, which waits for the end of a recording."""
+
+        def __init__(self, *, waits: bool) -> None:
+            self.waits = waits
+
+        def clone_state(self) -> TestCapture.Generator:
+            return TestCapture.Generator(waits=False)
+
+        def graphsafe_set_state(self, other: TestCapture.Generator) -> None:
+            self.waits = other.waits
+
+    @pytest.fixture
+    def cuda(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+        """A torch.cuda that records nothing. To end a recording that was broken off fails, as it does in torch."""
+        state = SimpleNamespace(stream="main", pools=[], generator=self.Generator(waits=False), spoiled=True)
+
+        @contextlib.contextmanager
+        def graph(recorded: Any, *, pool: int, capture_error_mode: str) -> Iterator[None]:
+            state.pools.append(pool)
+            state.stream, state.generator.waits = "recording", True
+            try:
+                yield
+            except Exception:
+                if state.spoiled:
+                    raise RuntimeError("operation failed due to a previous error during capture") from None
+                raise
+            state.stream, state.generator.waits = "main", False
+
+        names = {
+            "set_device": lambda device: None,
+            "current_stream": lambda: state.stream,
+            "set_stream": lambda stream: setattr(state, "stream", stream),
+            "CUDAGraph": lambda: SimpleNamespace(replay=lambda: "replayed"),
+            "graph_pool_handle": iter(range(9)).__next__,
+            "graph": graph,
+            "default_generators": (None, state.generator),
+        }
+        for name, value in names.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        return state
+
+    def test_returns_the_replay_and_shares_one_pool(self, cuda):
+        device, work = CudaDevice(1), []
+        replays = [device.capture(lambda: work.append(1)) for _ in range(3)]
+        assert [replay() for replay in replays] == ["replayed"] * 3
+        assert len(work) == 3
+        assert cuda.pools == [0, 0, 0]
+
+    @pytest.mark.parametrize("spoiled", [True, False])
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), ValueError("the network's own")])
+    def test_that_fails_raises_what_broke_it_and_leaves_torch_as_it_was(self, cuda, error, spoiled):
+        def fail() -> None:
+            raise error
+
+        cuda.spoiled = spoiled
+        device = CudaDevice(1)
+        with pytest.raises(type(error)) as raised:
+            device.capture(fail)
+        assert raised.value is error
+        assert (cuda.stream, cuda.generator.waits) == ("main", False)
+        device.capture(lambda: None)
+        assert cuda.pools == [0, 1]  # into another pool: torch takes the first one for in use
 
 
 class TestOutOfMemory:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
 from resbench.plan import Plan, expand_models, plan_suite, resolve_engine
 from resbench.registry import list_models
+from resbench.schema import EngineSettings
 from resbench.suite import EngineOptions, make_suite
 
 MakePlan = Callable[..., Plan]
@@ -83,6 +85,7 @@ def test_trial_ids_do_not_depend_on_where_the_images_are(tmp_path: Path, plan: M
         {"input": "3x16x16"},
         {"precision": "bf16"},
         {"compile": "on"},
+        {"compile": "max-autotune"},
         {"memory_format": "contiguous"},
         {"dataset": "shapes10"},
     ],
@@ -127,7 +130,9 @@ def test_an_unknown_model_is_an_error_with_the_nearest_names(name: str, nearest:
         ({"precision": "fp12"}, "unknown precision 'fp12'"),
         ({"precision": "tf32"}, "tf32 is a CUDA mode"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
-        ({"compile": "maybe"}, "unknown compile mode 'maybe'"),
+        ({"compile": "maybe"}, "unknown compile mode 'maybe'.*Accepted: auto, off, on, max-autotune, reduce-overhead"),
+        ({"cuda_graph": "maybe"}, "unknown cuda_graph setting 'maybe'.*Accepted: auto, on, off"),
+        ({"cuda_graph": "on"}, "cuda_graph is on and the device is cpu: only CUDA has graphs. Leave it at auto"),
         ({"memory_format": "nhwc"}, "unknown memory format 'nhwc'"),
         ({"weights": "/nowhere.pt", "models": ["resnet152"]}, "'/nowhere.pt' does not exist"),
         ({"weights": "/nowhere.pt"}, "none of cnn takes weights"),
@@ -153,16 +158,52 @@ def test_cuda_is_refused_where_torch_sees_none(plan: MakePlan, monkeypatch: pyte
         resolve_engine(EngineOptions(device="cuda:1"))
 
 
-def test_auto_is_fp32_eager_without_cuda_and_bf16_compiled_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    engine = resolve_engine(EngineOptions())
-    assert (engine.device, engine.precision, engine.compile) == ("cpu", "fp32", False)
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
-    engine = resolve_engine(EngineOptions())
-    assert (engine.device, engine.precision, engine.compile) == ("cuda", "bf16", True)
-    assert not resolve_engine(EngineOptions(compile="off")).compile
+
+
+def test_auto_without_cuda_is_eager_in_what_the_processor_is_faster_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_engine(EngineOptions()) == EngineSettings("cpu", "fp32")
+    monkeypatch.setattr("resbench.precision.processor_precision", lambda: "bf16")
+    assert resolve_engine(EngineOptions()) == EngineSettings("cpu", "bf16")
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_auto_with_cuda_is_bf16_compiled_and_recorded() -> None:
+    fastest = EngineSettings("cuda", "bf16", compile=True, cuda_graph=True)
+    assert resolve_engine(EngineOptions()) == fastest
+    assert resolve_engine(EngineOptions(cuda_graph="on", compile="on")) == fastest
+    assert resolve_engine(EngineOptions(compile="off")) == replace(fastest, compile=False)
+    assert resolve_engine(EngineOptions(cuda_graph="off")) == replace(fastest, cuda_graph=False)
+
+
+@pytest.mark.usefixtures("a_gpu")
+@pytest.mark.parametrize(
+    ("given", "compiled", "mode", "graph"),
+    [
+        ("off", False, "default", True),
+        ("on", True, "default", True),
+        ("max-autotune", True, "max-autotune-no-cudagraphs", True),
+        ("reduce-overhead", True, "reduce-overhead", False),  # it records graphs of its own
+    ],
+)
+def test_every_way_to_compile_has_its_mode_and_no_step_is_recorded_twice(
+    given: str, compiled: bool, mode: str, graph: bool
+) -> None:
+    engine = resolve_engine(EngineOptions(compile=given))
+    assert (engine.compile, engine.compile_mode, engine.cuda_graph) == (compiled, mode, graph)
+    on_cpu = resolve_engine(EngineOptions(compile=given, device="cpu"))
+    assert (on_cpu.compile, on_cpu.compile_mode, on_cpu.cuda_graph) == (compiled, mode, False)
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_a_graph_of_graphs_is_refused_with_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"compile is reduce-overhead.*Give one of them"):
+        resolve_engine(EngineOptions(cuda_graph="on", compile="reduce-overhead"))
 
 
 def test_a_budget_of_flops_is_checked_for_every_model_and_what_it_names_is_accepted(plan: MakePlan) -> None:

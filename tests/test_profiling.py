@@ -26,6 +26,7 @@ def test_a_network_is_measured_in_its_own_process_and_stored(tmp_path: Path) -> 
     (row,) = frame.to_dict("records")
     assert list(frame.columns) == columns(ProfileRecord)
     assert (row["model"], row["batch_size"], row["input"], row["precision"]) == ("cnn", 2, "3x8x8", "fp32")
+    assert (row["compiled"], row["compile_mode"], row["cuda_graph"]) == (False, None, False)
     assert row["params"] == sum(weight.numel() for weight in create_model("cnn", input_size=(8, 8)).parameters())
     for column in ("latency_ms_p50", "inference_images_per_second", "forward_ms", "train_images_per_second"):
         assert row[column] > 0
@@ -99,6 +100,8 @@ def test_an_interrupt_keeps_what_was_measured(fake_process: list[Subject], tmp_p
         ({"input_shape": "32"}, "cannot read the input"),
         ({"engine": {"device": "gpu"}}, "unknown device"),
         ({"engine": {"device": "cpu", "precision": "fp12"}}, "unknown precision"),
+        ({"engine": {"device": "cpu", "compile": "maybe"}}, "unknown compile mode"),
+        ({"engine": {"device": "cpu", "cuda_graph": "on"}}, "only CUDA has graphs"),
     ],
     ids=str,
 )

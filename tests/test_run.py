@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ MODELS, SEEDS, EPOCHS, BATCH = ["cnn", "d2l_resnet18"], 2, 2, 8
 
 def suite_of(folder: Path, **changes: Any) -> Suite:
     data = {"name": "tiny", "models": MODELS, "dataset": f"folder:{folder}", "seeds": SEEDS, "budget": f"{EPOCHS}ep"}
-    return make_suite({**data, "batch_size": BATCH}, **{"device": "cpu", **changes})
+    return make_suite({**data, "batch_size": BATCH}, **{"device": "cpu", "precision": "fp32", **changes})
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_the_epochs_of_a_trial_end_with_what_its_row_says(results: Results) -> N
 
 
 def test_every_column_that_an_ok_trial_on_a_processor_can_fill_is_filled(results: Results) -> None:
-    only_elsewhere = {"cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
+    only_elsewhere = {"compile_mode", "cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
     only_in_a_checkout = {"git_sha", "git_dirty"}
     empty = {column for column in columns(TrialRecord) if results.trials[column].isna().any()}
     assert empty - only_in_a_checkout <= only_elsewhere
@@ -152,6 +153,27 @@ def test_running_again_into_the_same_folder_runs_nothing_and_keeps_every_row(res
 def test_only_what_is_new_in_a_plan_waits(results: Results, folder: Path) -> None:
     plan = plan_suite(suite_of(folder, seeds=3))
     assert [trial.seed for trial in waiting_trials(plan, results.folder)] == [2, 2]
+
+
+def test_a_trial_that_is_planned_twice_waits_or_is_skipped_twice(folder: Path, tmp_path: Path) -> None:
+    first, second, *_ = plan_suite(suite_of(folder)).trials
+    plan = replace(plan_suite(suite_of(folder)), trials=[first, second, first, second])
+    store = Store(tmp_path, create=True)
+    for trial, status in ((first, "crashed"), (first, "ok"), (second, "ok"), (second, "oom")):
+        store.append("trial", {"trial_id": trial.trial_id, "status": status})
+    assert waiting_trials(plan, tmp_path) == [second, second]
+
+
+def test_weights_are_read_once_for_a_model_and_not_for_each_seed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def identity(model: str, weights: str | None) -> str:
+        asked.append(model)
+        return "random"
+
+    monkeypatch.setattr("resbench.plan._weights_identity", identity)
+    assert len(plan_suite(suite_of(folder, seeds=50)).trials) == 50 * len(MODELS)
+    assert asked == MODELS
 
 
 def test_load_results_reads_the_same_tables_that_the_run_returned(results: Results) -> None:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import make_trial
 
-from resbench.schema import EngineSettings, EpochRecord, ProfileRecord, Trial, TrialRecord, columns, format_input
+from resbench.schema import (
+    PROFILED,
+    EngineSettings,
+    EpochRecord,
+    ProfileRecord,
+    Trial,
+    TrialRecord,
+    columns,
+    format_input,
+)
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 TRIALS = st.builds(
@@ -23,7 +32,13 @@ TRIALS = st.builds(
     batch_size=st.integers(1, 4096),
     budget=NAMES,
     seed=st.integers(0, 2**32 - 1),
-    engine=st.builds(EngineSettings, device=NAMES, precision=st.sampled_from(["fp32", "tf32", "bf16"])),
+    engine=st.builds(
+        EngineSettings,
+        device=NAMES,
+        precision=st.sampled_from(["fp32", "tf32", "bf16"]),
+        cuda_graph=st.booleans(),
+        compile_mode=st.sampled_from(["default", "reduce-overhead", "max-autotune-no-cudagraphs"]),
+    ),
 )
 
 
@@ -37,6 +52,21 @@ def test_a_trial_survives_a_round_trip_through_json(trial):
 def test_trial_id_is_pinned():
     # Results in the field carry this id: a change here orphans them and wants a new SCHEMA_VERSION.
     assert make_trial().trial_id == "78ddefab880d"
+
+
+def test_a_trial_that_was_stored_before_a_setting_existed_keeps_its_id():
+    stored = make_trial().to_dict()
+    del stored["engine"]["compile_mode"]
+    rebuilt = Trial.from_dict(stored)
+    assert rebuilt == make_trial()
+    assert rebuilt.trial_id == stored["trial_id"] == "78ddefab880d"
+
+
+def test_a_changed_copy_has_an_id_of_its_own():
+    trial = make_trial()
+    assert replace(trial, seed=1).trial_id != trial.trial_id  # the id is kept once it was computed
+    assert replace(trial, seed=1).trial_id == make_trial(seed=1).trial_id
+    assert replace(replace(trial, seed=1), seed=0).trial_id == trial.trial_id
 
 
 CHANGES = {
@@ -58,6 +88,7 @@ ENGINE_CHANGES = {
     "compile": False,
     "memory_format": "contiguous",
     "cuda_graph": True,
+    "compile_mode": "max-autotune-no-cudagraphs",
 }
 
 
@@ -79,7 +110,7 @@ def test_the_input_reads_as_the_flags_have_it():
 
 DOCUMENTED = """
 trial_id model source stem dataset dataset_fingerprint input recipe budget seed
-device_name precision tf32 memory_format compiled cuda_graph batch_size
+device_name precision tf32 memory_format compiled compile_mode cuda_graph batch_size cpu_threads concurrent_seeds
 status phase error stopped_by overshoot
 params trainable_params macs forward_flops train_flops_per_image activations peak_memory_allocated_mib
 peak_memory_reserved_mib inference_memory_mib train_images_per_second inference_images_per_second step_ms_p50
@@ -92,6 +123,13 @@ git_sha git_dirty resbench torch torchvision cuda cudnn driver python host_cpu s
 
 def test_trials_csv_has_every_documented_column():
     assert set(DOCUMENTED.split()) <= set(columns(TrialRecord))
+
+
+def test_a_trial_has_every_column_that_it_takes_from_its_profile():
+    assert len(set(PROFILED)) == len(PROFILED)
+    for record in (TrialRecord, ProfileRecord):
+        assert set(PROFILED) <= set(columns(record))
+    assert {"compiled", "compile_mode", "cuda_graph"} <= set(PROFILED)
 
 
 @pytest.mark.parametrize("record", [TrialRecord, EpochRecord, ProfileRecord])

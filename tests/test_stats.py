@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -69,6 +70,38 @@ def test_failed_trials_never_enter_a_mean(tmp_path):
     assert (row["test_accuracy_mean"], row["planned"], row["ok"]) == (0.9, 7, 1)
     assert math.isnan(row["test_accuracy_sd"])
     assert math.isnan(row["test_accuracy_ci95"])
+
+
+def test_a_summary_is_that_of_the_rows_of_each_cell(tmp_path):
+    changes = [{}, {"budget": "10min"}, {"stem": "source"}, {}, {"budget": "10min"}]
+    records = [
+        make_record(
+            make_trial(model, seed, **changes[seed]),
+            status="oom" if seed == 3 and model == "a" else "ok",
+            test_accuracy=0.5 + 0.01 * number,
+            latency_ms_p50=None if seed == 4 else 1.0 + number,
+        )
+        for number, (seed, model) in enumerate(itertools.product(range(5), "abc"))
+    ]
+    trials = trials_of(tmp_path, *records)
+    rows = summarise(trials).to_dict("records")
+    assert [(row["model"], row["budget"], row["stem"]) for row in rows] == [
+        (model, budget, stem)
+        for budget, stem in (("26ep", "cifar"), ("10min", "cifar"), ("26ep", "source"))
+        for model in "abc"
+    ]
+    for row, cell in zip(rows, cells(trials), strict=True):
+        ok = cell[cell["status"] == "ok"]
+        assert (row["planned"], row["ok"]) == (len(cell), len(ok))
+        for column in AVERAGED:
+            assert row[f"{column}_mean"] == pytest.approx(ok[column].mean(), nan_ok=True)
+            assert row[f"{column}_sd"] == pytest.approx(ok[column].std(), nan_ok=True)
+
+
+def test_no_trials_no_cells(tmp_path):
+    trials = trials_of(tmp_path, make_record(make_trial())).iloc[:0]
+    assert list(cells(trials)) == []
+    assert summarise(trials).empty
 
 
 def test_a_cell_where_all_failed_keeps_its_costs(tmp_path):

@@ -63,6 +63,25 @@ def test_a_whole_last_line_without_its_newline_is_kept(store):
     assert [event["event"] for event in store.events()] == ["suite", "epoch"]
 
 
+def test_events_can_be_read_one_at_a_time(store):
+    for number in range(3):
+        store.append("epoch", {"n": number})
+    with store.path.open("a") as file:
+        file.write("broken\n\n{}\n")
+    reading = store.read()
+    assert [next(reading)["n"] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InputError, match="line 4: not a resbench record"):
+        next(reading)
+
+
+def test_blank_lines_behind_a_torn_one_change_nothing(store):
+    store.append("suite", {"trials": []})
+    with store.path.open("a") as file:
+        file.write('{"schema_version": 1, "eve\n\n  \n')
+    with pytest.warns(UserWarning, match="torn"):
+        assert len(store.events()) == 1
+
+
 @pytest.mark.parametrize("broken", ["not json", "[]", "{}", '{"schema_version": 1}', "\x00\x00"])
 def test_a_broken_line_in_the_middle_is_refused(store, broken):
     store.append("suite", {"trials": []})
@@ -127,6 +146,34 @@ def test_finished_are_those_whose_last_record_is_ok(store):
     assert store.finished() == {trials[0].trial_id}
 
 
+def test_a_record_takes_the_place_of_its_plan_and_one_without_a_plan_comes_last(store):
+    first, second, unplanned = (make_trial(seed=seed) for seed in range(3))
+    store.append("trial", make_record(unplanned))
+    store.append("suite", {"trials": [trial.to_dict() for trial in (first, second)]})
+    store.append("trial", make_record(second))
+    store.append("suite", {"trials": [trial.to_dict() for trial in (second, first, unplanned)]})
+    store.append("trial", make_record(first, status="oom"))
+    table = load_results(store.folder).trials
+    assert list(zip(table["seed"], table["status"], strict=True)) == [(2, "ok"), (0, "oom"), (1, "ok")]
+
+
+def test_results_hold_the_suites_less_their_trials(store):
+    store.append("suite", {"suite": {"name": "one"}, "notices": ["careful"], "trials": [make_trial().to_dict()]})
+    store.append("suite", {"suite": {"name": "two"}, "trials": []})
+    first, second = load_results(store.folder).suites
+    assert (first["suite"]["name"], first["notices"], second["suite"]["name"]) == ("one", ["careful"], "two")
+    assert "trials" not in first
+
+
+def test_a_column_that_a_record_does_not_have_is_empty(store):
+    record = make_record(make_trial())
+    for column in ("energy_j", "cuda", "cpu_threads"):
+        del record[column]
+    store.append("trial", record)
+    row = store.derive().trials.iloc[0]
+    assert row[["energy_j", "cuda", "cpu_threads"]].isna().all()
+
+
 def test_the_epochs_of_a_rerun_replace_those_before(store):
     trial, other = make_trial(seed=0), make_trial(seed=1)
     for row in make_epochs(trial, accuracy=0.5, seconds=1.0, epochs=3):
@@ -147,6 +194,13 @@ def test_profiles_of_unfinished_trials_and_repeats_are_left_out(store):
     store.append("profile", make_profile(trial_id=None, params=3))
     store.append("trial", make_record(done))
     assert list(load_results(store.folder).profile["params"]) == [2, 3]
+
+
+def test_profiles_of_one_network_under_other_settings_are_all_kept(store):
+    for changes in ({}, {"batch_size": 1}, {"compile_mode": "max-autotune-no-cudagraphs"}, {"cuda_graph": True}):
+        for params in (1, 2):
+            store.append("profile", make_profile(trial_id=None, params=params, **changes))
+    assert list(load_results(store.folder).profile["params"]) == [2] * 4
 
 
 def test_csv_files_hold_the_frames_in_the_order_of_the_schema(tmp_path):

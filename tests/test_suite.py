@@ -52,6 +52,8 @@ def test_a_suite_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Path
         (GOOD + "device = 'cpu'", "unknown key 'device', it belongs below [engine]"),
         (GOOD + "[engine]\nprecison = 'fp32'", "unknown key 'engine.precison', did you mean 'precision'?"),
         (GOOD + "[engine]\nbudget = '2ep'", "unknown key 'engine.budget', it belongs above [engine]"),
+        (GOOD + "cuda_graph = 'on'", "unknown key 'cuda_graph', it belongs below [engine]"),
+        (GOOD + "[engine]\ncuda_graphs = 'on'", "unknown key 'engine.cuda_graphs', did you mean 'cuda_graph'?"),
         (GOOD + "[engines]\ndevice = 'cpu'", "unknown key 'engines', did you mean 'engine'?"),
         (GOOD + "batch_size = '64'", "the key 'batch_size' is '64'"),
         (GOOD + "batch_size = 64.0", "the key 'batch_size' is 64.0"),
@@ -65,6 +67,7 @@ def test_a_suite_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Path
         (GOOD + "seeds = [1, -1]", "-1"),
         (GOOD + "engine = 'fast'", "the key 'engine' is 'fast': it should be a table, [engine]"),
         (GOOD + "[engine]\ncompile = true", "the key 'engine.compile' is True"),
+        (GOOD + "[engine]\ncuda_graph = false", "the key 'engine.cuda_graph' is False"),
         ("models = 'cnn'", "the key 'models' is 'cnn'"),
         ("models = ['cnn', 3]", "the key 'models.1' is 3"),
         ("models = []", "the key 'models' is []"),
@@ -111,6 +114,8 @@ def test_changes_replace_what_the_file_says_and_none_leaves_it(tmp_path: Path) -
     suite = load_suite(path, budget="3ep", models=["resnet*"], seeds=None, precision="bf16")
     assert (suite.budget, suite.models, suite.seeds) == ("3ep", ["resnet*"], 2)
     assert (suite.engine.device, suite.engine.precision, suite.engine.compile) == ("cpu", "bf16", "auto")
+    changed = load_suite(path, cuda_graph="off", compile="reduce-overhead").engine
+    assert (changed.cuda_graph, changed.compile, changed.precision) == ("off", "reduce-overhead", "fp32")
 
 
 @pytest.mark.parametrize("changes", [{"budgett": "2ep"}, {"batch_size": "64"}, {"device": 3}])

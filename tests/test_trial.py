@@ -1,38 +1,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from tiny_folder import CLASSES, TEST_IMAGES, TRAIN_IMAGES, make_tiny_folder
+from small_trials import Build, Make, of_kind, phases, planner, registering, run
+from tiny_folder import CLASSES, TEST_IMAGES, make_tiny_folder
 from torch import nn
 
 from resbench import registry
-from resbench.data.datasets import load_dataset
 from resbench.errors import InputError
-from resbench.measure import latency, profile
+from resbench.measure import latency
 from resbench.registry import register_model
 from resbench.schema import EngineSettings, EpochRecord, Trial, TrialRecord, columns
-from resbench.training import ledger
 from resbench.training.ledger import PARTS
-from resbench.trial import Inputs, run_trial
+from resbench.trial import Inputs
 
-BATCH = 8
-STEPS_PER_EPOCH = TRAIN_IMAGES // BATCH
 EMPTY_ON_CPU = {"peak_memory_reserved_mib", "mfu", "energy_j", "cuda", "cudnn", "driver"}
 """What a processor has no figure for."""
 EMPTY_WITHOUT_A_CHECKOUT = {"git_sha", "git_dirty"}
 EMPTY_WHERE_ALL_IS_WELL = {"error"}
-
-Make = Callable[..., tuple[Trial, Inputs]]
-Build = Callable[[], nn.Module]
-
+EMPTY_WHERE_EAGER = {"compile_mode"}
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
 
@@ -45,61 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make(folder: Path) -> Make:
     """Plans a trial of the tiny folder."""
-    inputs = Inputs(f"folder:{folder}")
-    dataset = load_dataset(inputs.dataset)
-
-    def plan(*, compile: bool = False, weights_given: str | None = None, **changes: Any) -> tuple[Trial, Inputs]:
-        trial = Trial(
-            model="cnn",
-            stem="source",
-            dataset=dataset.name,
-            dataset_fingerprint=dataset.fingerprint,
-            num_classes=dataset.num_classes,
-            input=dataset.image_shape,
-            recipe="common",
-            batch_size=BATCH,
-            budget="2ep",
-            seed=0,
-            engine=EngineSettings("cpu", "fp32", compile=compile),
-        )
-        return dataclasses.replace(trial, **changes), dataclasses.replace(inputs, weights=weights_given)
-
-    return plan
+    return planner(folder)
 
 
 @pytest.fixture
 def register() -> Iterator[Callable[[str, Build], None]]:
     """Registers networks for one test."""
-
-    def add(name: str, build: Build) -> None:
-        @register_model(name, source="test")
-        def builder(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
-            """Stands for a network."""
-            return build()
-
-    registry.list_models()  # the project's own enter the registry first
-    before = dict(registry._ENTRIES)
-    yield add
-    registry._ENTRIES.clear()
-    registry._ENTRIES.update(before)
-
-
-Events = list[tuple[str, dict[str, Any]]]
-
-
-def run(planned: tuple[Trial, Inputs]) -> tuple[TrialRecord, Events]:
-    events: Events = []
-    record = run_trial(*planned, lambda kind, data: events.append((kind, data)))
-    json.dumps([record.to_dict(), events], allow_nan=False)  # all of it can be written
-    return record, events
-
-
-def of_kind(events: Events, kind: str) -> list[dict[str, Any]]:
-    return [data for other, data in events if other == kind]
-
-
-def phases(events: Events) -> list[str]:
-    return [data["phase"] for data in of_kind(events, "phase")]
+    with registering() as add:
+        yield add
 
 
 class TestRecord:
@@ -107,7 +50,8 @@ class TestRecord:
         record, _ = run(make())
         assert (record.status, record.phase, record.error, record.notes) == ("ok", "done", None, [])
         empty = {name for name in columns(TrialRecord) if getattr(record, name) is None}
-        assert empty - EMPTY_WITHOUT_A_CHECKOUT == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL
+        assert empty - EMPTY_WITHOUT_A_CHECKOUT == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL | EMPTY_WHERE_EAGER
+        assert record.concurrent_seeds == 1
 
     def test_says_which_trial_it_was(self, make):
         trial, inputs = make(seed=5)
@@ -350,40 +294,6 @@ class TestOutcome:
 
 
 class TestSettings:
-    def test_a_network_that_does_not_compile_runs_eager_and_says_so(self, make, monkeypatch):
-        def fail(images: torch.Tensor) -> torch.Tensor:
-            raise NotImplementedError("no lowering")
-
-        eager, _ = run(make())
-        monkeypatch.setattr(torch, "compile", lambda model: fail)
-        record, _ = run(make(compile=True))
-        assert (record.status, record.compiled) == ("ok", False)
-        assert record.notes == ["torch.compile failed (NotImplementedError: no lowering), eager instead"]
-        assert (record.compile_s > 0, record.warmup_s) == (True, 0)
-        assert record.test_loss == eager.test_loss
-
-    def test_compiling_is_a_part_of_its_own_in_the_ledger(self, make, monkeypatch):
-        late = SimpleNamespace(seconds=0.0, calls=0)
-        clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + late.seconds)
-
-        def compile_slowly(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-            def forward(images: torch.Tensor) -> torch.Tensor:
-                late.calls += 1
-                late.seconds += 1000 if late.calls <= 3 else 0  # two training steps and an evaluation
-                return model(images)
-
-            return forward
-
-        for module in (ledger, profile):
-            monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr(torch, "compile", compile_slowly)
-        record, _ = run(make(compile=True, budget="1ep"))
-        assert record.compiled is True
-        assert record.compile_s // 1000 == 3
-        assert record.wall_s // 1000 == 3
-        assert 0 <= record.profile_s < 1000
-        assert 0 <= record.other_s < 1000
-
     @pytest.mark.parametrize("recipe", ["common", "d2l", "se_resnet50", "resnet50_adam", "resnet152_finetune"])
     def test_every_recipe_runs(self, make, recipe):
         record, _ = run(make(recipe=recipe, budget="1ep"))

@@ -1,8 +1,9 @@
-"""Augmentation of whole batches as tensor work, with every draw from one seeded generator.
+"""Augmentation of whole batches as tensor work; every random number is an argument.
 
-Parameters are drawn per image on the generator's device and nothing is read back, so a batch costs a handful
-of kernels whatever its size. Geometry that moves whole pixels (crop, flip) is done while the batch is gathered
-(:func:`gather_crops`); the rest works on float images in 0..1, shape [B, C, H, W].
+A ``draw`` holds numbers uniform in [0, 1), one an image, so each function here is a pure one: it can be compiled,
+and one image's result depends on its own numbers alone. Nothing is read back from the device. Geometry that moves
+whole pixels works on the bytes, [B, H, W, C] (:func:`gather_crops`, :func:`mirror`); the rest on float images in
+0..1, [B, C, H, W].
 """
 
 from __future__ import annotations
@@ -16,44 +17,46 @@ from resbench.recipes import ColourJitter
 
 _LUMA = (0.2989, 0.587, 0.114)
 """ITU-R BT.601 weights of red, green and blue, as torchvision rounds them."""
+_WORDS = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
 
-def gather_crops(
-    images: torch.Tensor,
-    index: torch.Tensor,
-    *,
-    padding: int,
-    flip: bool,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """Gathers images by index, each with its own crop of the reflected image and its own flip.
-
-    Reflection is arithmetic on row and column numbers, so no padded copy of the data exists.
+def reflect_columns(images: torch.Tensor, padding: int) -> torch.Tensor:
+    """Returns the images with ``padding`` reflected columns at either side, as :func:`gather_crops` wants them.
 
     Args:
-        images: uint8 [N, H, W, C], contiguous.
+        images: uint8 [N, H, W, C].
+        padding: Less than H and W. At 0 the images themselves come back.
+    """
+    if not padding:
+        return images
+    width = images.shape[2]
+    columns = torch.arange(-padding, width + padding, device=images.device)
+    return images.index_select(2, _reflect(columns, width))
+
+
+def gather_crops(padded: torch.Tensor, index: torch.Tensor, draw: torch.Tensor, *, padding: int) -> torch.Tensor:
+    """Gathers images by index, each with its own crop of the image that is reflected at all four borders.
+
+    A row of a crop is W x C bytes in a row of memory, wherever it begins. So rows are gathered whole: which row is
+    arithmetic (reflection at the top and the bottom), and where in it the crop begins is an offset in bytes.
+
+    Args:
+        padded: uint8 [N, H, W + 2 x padding, C], contiguous, from :func:`reflect_columns`.
         index: int64 [B], which images.
-        padding: Pixels reflected at each border before cropping back to H x W; less than H and W.
-        flip: Mirror each image left to right with probability one half.
-        generator: Of the images' device.
+        draw: [2, B], how far down and how far right.
+        padding: Pixels reflected at each border before cropping back to H x W.
 
     Returns:
-        uint8 [B, C, H, W] in channels_last memory format.
+        uint8 [B, H, W, C], contiguous.
     """
-    _, height, width, channels = images.shape
-    batch, device = len(index), images.device
-    rows = torch.arange(height, device=device).expand(batch, height)
-    cols = torch.arange(width, device=device).expand(batch, width)
-    if padding:
-        offsets = torch.randint(-padding, padding + 1, (2, batch, 1), generator=generator, device=device)
-        rows = _reflect(rows + offsets[0], height)
-        cols = _reflect(cols + offsets[1], width)
-    if flip:
-        mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
-        cols = torch.where(mirrored, cols.flip(1), cols)
-    pixels = (index[:, None, None] * height + rows[:, :, None]) * width + cols[:, None, :]
-    batch_pixels = images.view(-1, channels).index_select(0, pixels.view(-1))
-    return batch_pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    _, height, padded_width, channels = padded.shape
+    width, batch = padded_width - 2 * padding, len(index)
+    down, right = (draw * (2 * padding + 1)).long().unbind()
+    rows = torch.arange(-padding, height - padding, device=padded.device)
+    rows = _reflect(rows + down[:, None], height)
+    begins = ((index[:, None] * height + rows) * padded_width + right[:, None]) * channels
+    windows = padded.view(-1).unfold(0, width * channels, 1)
+    return windows.index_select(0, begins.view(-1)).view(batch, height, width, channels)
 
 
 def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:
@@ -62,10 +65,26 @@ def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:
     return last - (last - position.abs()).abs()
 
 
-def flip_vertically(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirrors each image top to bottom with probability one half."""
-    mirrored = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
-    return torch.where(mirrored, images.flip(2), images)
+def mirror(pixels: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    """Mirrors each image left to right with probability one half.
+
+    Args:
+        pixels: uint8 [B, H, W, C], contiguous.
+        draw: [B].
+    """
+    chosen, mirrored = draw < 0.5, pixels.flip(2)
+    if torch.compiler.is_compiling():  # compiled, it is one loop that reads every byte from its place
+        return torch.where(chosen[:, None, None, None], mirrored, pixels)
+    # Choosing between words of 8 bytes is an eighth of the work.
+    batch, length = len(pixels), pixels[0].numel()
+    word = next(dtype for dtype in _WORDS if length % dtype.itemsize == 0)
+    words = torch.where(chosen[:, None], mirrored.view(batch, length).view(word), pixels.view(batch, length).view(word))
+    return words.view(torch.uint8).view(pixels.shape)
+
+
+def flip_vertically(images: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    """Mirrors each image [C, H, W] top to bottom with probability one half; ``draw`` is [B]."""
+    return torch.where((draw < 0.5)[:, None, None, None], images.flip(2), images)
 
 
 def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -81,12 +100,11 @@ def centre_crop(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return images[..., top : top + height, left : left + width]
 
 
-def rotate(images: torch.Tensor, degrees: float, generator: torch.Generator) -> torch.Tensor:
+def rotate(images: torch.Tensor, degrees: float, draw: torch.Tensor) -> torch.Tensor:
     """Rotates each image about its centre by its own uniform angle in +-``degrees``; corners become 0.
 
-    Nearest-neighbour sampling, as torchvision's ``RandomRotation`` does by default.
+    Nearest-neighbour sampling, as torchvision's ``RandomRotation`` does by default. ``draw`` is [B].
     """
-    draw = torch.rand(len(images), generator=generator, device=images.device)
     return rotate_by(images, (draw * 2 - 1) * degrees)
 
 
@@ -107,35 +125,32 @@ def rotate_by(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def cutout(images: torch.Tensor, size: int, fill: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Sets one ``size`` x ``size`` square of each image, placed wholly inside it, to ``fill``.
+def cutout(images: torch.Tensor, size: int, draw: torch.Tensor) -> torch.Tensor:
+    """Sets one ``size`` x ``size`` square of each image, placed wholly inside it, to 0, in place.
 
     Args:
-        images: float [B, C, H, W].
+        images: float [B, C, H, W], normalised: 0 is the mean.
         size: Side of the square in pixels, at most H and W.
-        fill: float [1, C, 1, 1], or anything that broadcasts to the images.
-        generator: Of the images' device.
+        draw: [2, B], how far down and how far right.
 
     Source: Cutout, arXiv 1708.04552; the square stays inside the image here.
     """
-    batch, _, height, width = images.shape
-    draw = torch.rand(2, batch, 1, generator=generator, device=images.device)
-    top = (draw[0] * (height - size + 1)).long()
-    left = (draw[1] * (width - size + 1)).long()
+    _, _, height, width = images.shape
+    top = (draw[0] * (height - size + 1)).long()[:, None]
+    left = (draw[1] * (width - size + 1)).long()[:, None]
     rows = torch.arange(height, device=images.device)
     cols = torch.arange(width, device=images.device)
     in_rows = (rows >= top) & (rows < top + size)
     in_cols = (cols >= left) & (cols < left + size)
-    return torch.where((in_rows[:, :, None] & in_cols[:, None, :])[:, None], fill, images)
+    return images.masked_fill_((in_rows[:, :, None] & in_cols[:, None, :])[:, None], 0)
 
 
-def grayscale(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Replaces each RGB image by its luma with a probability."""
-    chosen = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < probability
-    return torch.where(chosen, _luma(images), images)
+def grayscale(images: torch.Tensor, probability: float, draw: torch.Tensor) -> torch.Tensor:
+    """Replaces each RGB image by its luma with a probability; ``draw`` is [B]."""
+    return torch.where((draw < probability)[:, None, None, None], _luma(images), images)
 
 
-def colour_jitter(images: torch.Tensor, jitter: ColourJitter, generator: torch.Generator) -> torch.Tensor:
+def colour_jitter(images: torch.Tensor, jitter: ColourJitter, draw: torch.Tensor) -> torch.Tensor:
     """Changes brightness, contrast, saturation and hue of each RGB image by its own uniform amounts.
 
     Factors are uniform in 1 +- the strength and the hue shift in +- the strength (a fraction of the circle), as
@@ -144,13 +159,13 @@ def colour_jitter(images: torch.Tensor, jitter: ColourJitter, generator: torch.G
     Args:
         images: float [B, 3, H, W] in 0..1.
         jitter: The strengths.
-        generator: Of the images' device.
+        draw: [4, B].
     """
-    draw = torch.rand(4, len(images), 1, 1, 1, generator=generator, device=images.device) * 2 - 1
-    images = (images * (1 + draw[0] * jitter.brightness)).clamp(0, 1)
-    images = _blend(images, _luma(images).mean((1, 2, 3), keepdim=True), 1 + draw[1] * jitter.contrast)
-    images = _blend(images, _luma(images), 1 + draw[2] * jitter.saturation)
-    return shift_hue(images, draw[3] * jitter.hue)
+    amount = (draw * 2 - 1)[:, :, None, None, None]
+    images = (images * (1 + amount[0] * jitter.brightness)).clamp(0, 1)
+    images = _blend(images, _luma(images).mean((1, 2, 3), keepdim=True), 1 + amount[1] * jitter.contrast)
+    images = _blend(images, _luma(images), 1 + amount[2] * jitter.saturation)
+    return shift_hue(images, amount[3] * jitter.hue)
 
 
 def _blend(images: torch.Tensor, other: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

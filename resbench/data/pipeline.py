@@ -1,19 +1,24 @@
 """Batches made on the device: the decoded split lives there, and every batch is a few tensor operations.
 
-No worker process and no per-image Python. The order of the images and their augmentation come from two
-generators that depend on the seed alone, so every model of a comparison sees the same batches.
+No worker process and no per-image Python. The order of the images and the numbers that their augmentation takes
+are drawn once an epoch from two generators that depend on the seed alone, so every model of a comparison sees the
+same batches. A batch is one function of these and of the stored pixels, eager or compiled, and it is written where
+the training step reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from resbench.compiling import compile_function
 from resbench.data import augment
 from resbench.data.datasets import Dataset, Split
-from resbench.errors import InputError
+from resbench.devices import is_out_of_memory
+from resbench.errors import InputError, in_one_line
 from resbench.recipes import Augmentation
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -63,6 +68,16 @@ def to_device(split: Split, device: torch.device) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """One part of an augmentation."""
+
+    draws: int
+    """Random numbers that it takes for an image."""
+    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """Takes a batch and its numbers [draws, B]; returns the batch."""
+
+
 class Pipeline:
     """Makes training and evaluation batches of one size from splits that are on the device.
 
@@ -74,6 +89,12 @@ class Pipeline:
         augmentation: What happens to training images.
         normalisation: Of the channels.
         seed: Decides the order and the augmentation.
+        compiled: Make training batches with compiled code, see :meth:`warm_up`.
+
+    Attributes:
+        order: Draws the order of the images, once an epoch.
+        draws: Draws every number that an epoch's augmentation needs, at its start.
+        fallback: Why the compiler was given up, or None.
     """
 
     def __init__(
@@ -86,16 +107,30 @@ class Pipeline:
         augmentation: Augmentation,
         normalisation: Normalisation,
         seed: int,
+        compiled: bool = False,
     ) -> None:
         self.train, self.test = train, test
-        self.input_size = input_size
-        self.batch_size = batch_size
-        self.augmentation = augmentation
+        self.input_size, self.batch_size = input_size, batch_size
+        self.fallback: str | None = None
         device = train.images.device
-        # (pixel / 255 - mean) / std as one multiply and one add.
-        std = torch.tensor(normalisation.std, device=device).view(1, -1, 1, 1)
-        mean = torch.tensor(normalisation.mean, device=device).view(1, -1, 1, 1)
-        self._scale, self._shift, self._mean = 1 / std, -mean / std, mean
+        std, mean = (torch.tensor(values, device=device) for values in (normalisation.std, normalisation.mean))
+        # (pixel / 255 - mean) / std as one multiply and one add, for a whole row of pixels at once.
+        scale = (1 / std).repeat(input_size[1])
+        self._scales = {torch.uint8: scale / 255, torch.float32: scale}
+        self._shift = (-mean / std).repeat(input_size[1])
+        self._padding = augmentation.crop_padding
+        self._padded = augment.reflect_columns(train.images, self._padding)
+        self._byte_stages = _byte_stages(augmentation)
+        self._image_stages = _image_stages(augmentation, input_size, train.images.shape[1:3])
+        self._last_stages = _last_stages(augmentation)
+        stages = (*self._byte_stages, *self._image_stages, *self._last_stages)
+        self._draws_per_image = 2 * bool(self._padding) + sum(stage.draws for stage in stages)
+        self._fill: Callable[..., None] = self._fill_batch
+        if compiled:
+            try:
+                self._fill = compile_function(self._fill_batch)
+            except RuntimeError as error:  # there is no compiler for this Python or platform
+                self._give_up_compiling(error)
         self.order = torch.Generator(device).manual_seed(2 * seed)
         self.draws = torch.Generator(device).manual_seed(2 * seed + 1)
 
@@ -104,57 +139,163 @@ class Pipeline:
         """Full batches in the training split: the rest of each epoch's permutation is dropped."""
         return len(self.train) // self.batch_size
 
-    def epoch(self) -> Iterator[Batch]:
-        """Yields one pass over the training split in a new random order, full batches only."""
-        order = torch.randperm(len(self.train), generator=self.order, device=self.train.labels.device)
-        for start in range(0, self.steps_per_epoch * self.batch_size, self.batch_size):
-            yield self.training_batch(order[start : start + self.batch_size])
+    def new_batch(self) -> Batch:
+        """Allocates the tensors of a batch; what they hold is undefined."""
+        images, labels = self.train.images, self.train.labels
+        shape = (self.batch_size, images.shape[-1], *self.input_size)
+        return (
+            torch.empty(shape, device=images.device, memory_format=torch.channels_last),
+            torch.empty(self.batch_size, dtype=labels.dtype, device=labels.device),
+        )
 
-    def training_batch(self, index: torch.Tensor) -> Batch:
-        """Gathers, augments and normalises the training images of an index.
+    def epoch(self, slots: Sequence[Batch] = ()) -> Iterator[Batch]:
+        """Yields one pass over the training split in a new random order, full batches only.
 
         Args:
-            index: int64 [B].
+            slots: Tensors to put the batches into, in turn: a batch holds until its slot comes round again.
+                Without them every batch has tensors of its own.
         """
-        steps = self.augmentation
-        pixels = augment.gather_crops(
-            self.train.images,
-            index,
-            padding=steps.crop_padding,
-            flip=steps.horizontal_flip,
-            generator=self.draws,
-        )
-        images = pixels.float().div_(255)
-        height, width = self.input_size
-        images = augment.resize(images, round(height * steps.resize_ratio), round(width * steps.resize_ratio))
-        if steps.rotation_degrees:
-            images = augment.rotate(images, steps.rotation_degrees, self.draws)
-        images = augment.centre_crop(images, height, width)
-        if steps.vertical_flip:
-            images = augment.flip_vertically(images, self.draws)
-        if steps.colour_jitter:
-            images = augment.colour_jitter(images, steps.colour_jitter, self.draws)
-        if steps.grayscale_probability:
-            images = augment.grayscale(images, steps.grayscale_probability, self.draws)
-        if steps.cutout:
-            images = augment.cutout(images, steps.cutout, self._mean, self.draws)
-        return self._normalise(images), self.train.labels.index_select(0, index)
+        count, device = len(self.train), self.train.labels.device
+        order = torch.randperm(count, generator=self.order, device=device)
+        draws = torch.rand(self._draws_per_image, count, generator=self.draws, device=device)
+        for step in range(self.steps_per_epoch):
+            window = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            slot = slots[step % len(slots)] if slots else self.new_batch()
+            yield self.training_batch(order[window], draws[:, window], slot)
 
-    def evaluation(self) -> Iterator[Batch]:
+    def training_batch(self, index: torch.Tensor, draws: torch.Tensor, slot: Batch) -> Batch:
+        """Gathers, augments and normalises training images.
+
+        Args:
+            index: int64 [B], which images.
+            draws: float32 [numbers an image, B], uniform in [0, 1).
+            slot: Overwritten and returned.
+        """
+        self._fill(index, draws, *slot)
+        return slot
+
+    def warm_up(self) -> None:
+        """Makes one batch and drops it, so that nothing is compiled later; no generator moves.
+
+        Where the compiler fails, batches are made without it.
+        """
+        # Windows of a whole epoch's numbers, as an epoch takes them: compiled code is of one layout.
+        count, device = len(self.train), self.train.labels.device
+        index = torch.zeros(count, dtype=torch.int64, device=device)[: self.batch_size]
+        draws = torch.zeros(self._draws_per_image, count, device=device)[:, : self.batch_size]
+        try:
+            self.training_batch(index, draws, self.new_batch())
+        except Exception as error:
+            if self._fill == self._fill_batch or is_out_of_memory(error):
+                raise
+            self._give_up_compiling(error)
+            self.training_batch(index, draws, self.new_batch())
+
+    def _give_up_compiling(self, error: Exception) -> None:
+        """Goes back to eager and notes why."""
+        self._fill = self._fill_batch
+        self.fallback = f"torch.compile failed on the input pipeline ({in_one_line(error)}), eager instead"
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Puts both generators back to where they stood, so that the next epoch is the one that was due."""
+        order, draws = self.order.get_state(), self.draws.get_state()
+        yield
+        self.order.set_state(order)
+        self.draws.set_state(draws)
+
+    def _fill_batch(
+        self, index: torch.Tensor, draws: torch.Tensor, images_out: torch.Tensor, labels_out: torch.Tensor
+    ) -> None:
+        """Does the work of :meth:`training_batch`, in one function so that the compiler sees all of it."""
+        used = 0
+
+        def apply(stages: Sequence[_Stage], batch: torch.Tensor) -> torch.Tensor:
+            nonlocal used
+            for stage in stages:
+                batch = stage.apply(batch, draws[used : used + stage.draws])
+                used += stage.draws
+            return batch
+
+        if self._padding:
+            pixels = augment.gather_crops(self._padded, index, draws[:2], padding=self._padding)
+            used = 2
+        else:
+            pixels = self._padded.index_select(0, index)
+        pixels = apply(self._byte_stages, pixels)
+        if self._image_stages:
+            images = pixels.permute(0, 3, 1, 2).float() / 255
+            pixels = apply(self._image_stages, images).permute(0, 2, 3, 1)
+        self._normalise(pixels, images_out)
+        apply(self._last_stages, images_out)
+        labels_out.copy_(self.train.labels.index_select(0, index))
+
+    def evaluation(self, slots: Sequence[Batch] = ()) -> Iterator[Batch]:
         """Yields every test image once, in order, without augmentation.
 
         The last batch is filled up with copies of the last image, labelled ``PADDING``: every batch has the same
         shape, so nothing is compiled or tuned for a second one.
+
+        Args:
+            slots: As for :meth:`epoch`.
         """
         count, device = len(self.test), self.test.labels.device
-        for start in range(0, count, self.batch_size):
+        for step, start in enumerate(range(0, count, self.batch_size)):
+            images_out, labels_out = slot = slots[step % len(slots)] if slots else self.new_batch()
             index = torch.arange(start, start + self.batch_size, device=device)
             inside = index.clamp(max=count - 1)
-            images = self.test.images.index_select(0, inside).permute(0, 3, 1, 2).float().div_(255)
-            labels = self.test.labels.index_select(0, inside).masked_fill(index >= count, PADDING)
-            yield self._normalise(augment.resize(images, *self.input_size)), labels
+            pixels = self.test.images.index_select(0, inside)
+            if pixels.shape[1:3] != self.input_size:
+                images = pixels.permute(0, 3, 1, 2).float() / 255
+                pixels = augment.resize(images, *self.input_size).permute(0, 2, 3, 1)
+            self._normalise(pixels, images_out)
+            labels_out.copy_(self.test.labels.index_select(0, inside).masked_fill(index >= count, PADDING))
+            yield slot
 
-    def _normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Returns the images with each channel's mean and deviation removed, in channels_last."""
-        normalised = torch.addcmul(self._shift, images, self._scale)
-        return normalised.contiguous(memory_format=torch.channels_last)
+    def _normalise(self, pixels: torch.Tensor, out: torch.Tensor) -> None:
+        """Removes each channel's mean and deviation.
+
+        Args:
+            pixels: [B, H, W, C], bytes in 0..255 or floats in 0..1.
+            out: float32 [B, C, H, W] in channels_last; overwritten.
+        """
+        batch, height, width, channels = pixels.shape
+        rows = pixels.reshape(batch, height, width * channels).float()
+        rows_out = out.permute(0, 2, 3, 1).view(batch, height, width * channels)
+        torch.addcmul(self._shift, rows, self._scales[pixels.dtype], out=rows_out)
+
+
+def _byte_stages(steps: Augmentation) -> list[_Stage]:
+    """What happens to the pixels as they are stored, uint8 [B, H, W, C]."""
+    if not steps.horizontal_flip:
+        return []
+    return [_Stage(1, lambda pixels, draw: augment.mirror(pixels, draw[0]))]
+
+
+def _image_stages(steps: Augmentation, input_size: tuple[int, int], stored_size: Sequence[int]) -> list[_Stage]:
+    """What happens to float images in 0..1, [B, C, H, W]; empty where bytes will do."""
+    height, width = input_size
+    larger = round(height * steps.resize_ratio), round(width * steps.resize_ratio)
+    stages = []
+    if larger != tuple(stored_size):
+        stages.append(_Stage(0, lambda images, draw: augment.resize(images, *larger)))
+    if steps.rotation_degrees:
+        stages.append(_Stage(1, lambda images, draw: augment.rotate(images, steps.rotation_degrees, draw[0])))
+    if larger != input_size:
+        stages.append(_Stage(0, lambda images, draw: augment.centre_crop(images, height, width)))
+    if steps.vertical_flip:
+        stages.append(_Stage(1, lambda images, draw: augment.flip_vertically(images, draw[0])))
+    if steps.colour_jitter is not None:
+        jitter = steps.colour_jitter
+        stages.append(_Stage(4, lambda images, draw: augment.colour_jitter(images, jitter, draw)))
+    if steps.grayscale_probability:
+        share = steps.grayscale_probability
+        stages.append(_Stage(1, lambda images, draw: augment.grayscale(images, share, draw[0])))
+    return stages
+
+
+def _last_stages(steps: Augmentation) -> list[_Stage]:
+    """What happens to normalised images, in place."""
+    if not steps.cutout:
+        return []
+    return [_Stage(2, lambda images, draw: augment.cutout(images, steps.cutout, draw))]

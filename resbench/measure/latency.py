@@ -76,29 +76,30 @@ def time_calls(call: Callable[[], object], device: Device, *, max_seconds: float
 def measure_latency(
     engine: Engine,
     device: Device,
-    batch: tuple[torch.Tensor, torch.Tensor],
     *,
     with_step: bool,
     train: bool = True,
     max_seconds: float = MAX_SECONDS,
 ) -> Latency:
-    """Times the passes of an engine's model; the model is trained by it and of no further use.
+    """Times the passes of an engine's model on the batch in its slot; the model is trained by it.
+
+    Inference and whole steps run as the engine runs them, from a graph where it has one. The two halves of a
+    training pass are timed outside any graph: a graph has no halves.
 
     Args:
         engine: Whose model is measured, in its precision and memory format.
         device: The engine's.
-        batch: images [B, C, H, W] and labels [B] on the device.
         with_step: Whether whole training steps are timed too.
         train: Whether anything of training is timed.
         max_seconds: For each of the timings.
     """
-    images, labels = batch
+    images, labels = engine.slots[0]
     engine.set_learning_rate(0.0)
 
     engine.model.eval()
-    with torch.inference_mode():
-        single = time_calls(lambda: engine.forward(images[:1]), device, max_seconds=max_seconds)
-        inference = time_calls(lambda: engine.forward(images), device, max_seconds=max_seconds)
+    one = images[:1].clone(memory_format=torch.channels_last)
+    single = time_calls(engine.inference(one), device, max_seconds=max_seconds)
+    inference = time_calls(engine.inference(images), device, max_seconds=max_seconds)
 
     if not train:
         return Latency(single, inference)

@@ -49,21 +49,19 @@ def _touch_libraries() -> None:
     engine.warm_up(images, labels)
 
 
-def measure_memory(
-    engine: Engine, device: Device, batch: tuple[torch.Tensor, torch.Tensor], *, level_mib: float, train: bool = True
-) -> MemoryUse:
-    """Runs a forward pass in eval mode and two training steps, and reads the peak of each.
+def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: bool = True) -> MemoryUse:
+    """Runs a forward pass in eval mode and two training steps on its slot, and reads the peak of each.
 
     Two steps, because the optimizer's state appears in the first one; the model is trained by it.
 
     Args:
-        engine: On the CPU its model has not run yet; elsewhere it is warmed up.
+        engine: On the CPU its model has not run yet; elsewhere it is warmed up, and not yet recorded as a graph,
+            whose replay allocates nothing. The batch in its slot is counted in.
         device: The engine's.
-        batch: images [B, C, H, W] and labels [B] on the device; counted in.
         level_mib: From :func:`memory_level`.
         train: Whether training is measured too.
     """
-    images, labels = batch
+    images, labels = engine.slots[0]
     engine.set_learning_rate(0.0)
     engine.model.eval()
     device.start_memory_window()

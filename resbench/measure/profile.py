@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from resbench.devices import Device, apply_precision, open_device
+from resbench.devices import Device, open_device
 from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
+from resbench.precision import apply_precision
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import create_model, model_entry
 from resbench.schema import EngineSettings, ProfileRecord, format_input
@@ -59,13 +60,16 @@ class Subject:
         return True
 
     def fixed_batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns a batch of noise: images [B, C, H, W] in the engine's memory format and labels [B]."""
+        """Returns a batch of noise as the pipeline makes them: images [B, C, H, W] in channels_last, labels [B]."""
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(self.batch_size, *self.input, generator=generator)
         labels = torch.randint(self.num_classes, (self.batch_size,), generator=generator)
-        channels_last = self.engine.memory_format == "channels_last"
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return images.to(device, memory_format=layout), labels.to(device)
+        return images.to(device, memory_format=torch.channels_last), labels.to(device)
+
+    def engine_for(self, recipe: Recipe, device: Device, *, slots: int = 1) -> Engine:
+        """Builds the network and an engine around it, whose slots hold a batch of noise each."""
+        batches = [self.fixed_batch(device.torch_device) for _ in range(slots)]
+        return Engine(self.build(), recipe, self.engine, slots=batches, device=device)
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,13 @@ class Profile:
     complexity: Complexity
     latency: Latency
     memory: MemoryUse
-    compiled: bool
-    """Whether compiled code was timed."""
     warm_up_s: float
-    """Compiling and tuning before the first measurement."""
+    """Compiling, tuning and recording before the measurements."""
 
 
 def measure_profile(
     subject: Subject, recipe: Recipe, device: Device, *, with_step: bool, on_phase: Callable[[str], None]
-) -> Profile:
+) -> tuple[Profile, Engine]:
     """Builds the network and measures it: memory first, while the process is clean, then time, then arithmetic.
 
     Args:
@@ -91,32 +93,53 @@ def measure_profile(
         recipe: Its optimizer decides what training memory holds.
         device: The seam of the subject's device.
         with_step: Whether whole training steps are timed.
-        on_phase: Told ``build`` and ``profile`` as they begin.
+        on_phase: Told ``build``, ``warm-up`` and ``profile`` as they begin.
+
+    Returns:
+        The figures, and the engine that they were taken from: warm, compiled and recorded. It has trained on noise
+        and wants a :meth:`~resbench.training.engine.Engine.restart`.
     """
     on_phase("build")
+    with torch.device("meta"):
+        subject.build()  # what its builder imports is no network's own memory
     level = memory_level(device)
-    batch = subject.fixed_batch(device.torch_device)
-    engine = Engine(subject.build(), recipe, subject.engine)
-    began = time.perf_counter()
+    engine = subject.engine_for(recipe, device)
     train = subject.can_train()
+    # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the peak is
+    # the process's, so where nothing is compiled nothing may run before it is measured.
+    first = time.perf_counter()
     if train and (subject.engine.compile or device.queue_depth):
-        # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the
-        # peak is the process's, so nothing may run before it is measured.
         on_phase("warm-up")
-        engine.warm_up(*batch)
+        engine.warm_up(*engine.slots[0])
         device.synchronize()
-    warm_up_s = time.perf_counter() - began
+    warm_up_s = time.perf_counter() - first
     on_phase("profile")
-    memory = measure_memory(engine, device, batch, level_mib=level, train=train)
-    latency = measure_latency(engine, device, batch, with_step=with_step, train=train)
+    memory = measure_memory(engine, device, level_mib=level, train=train)
+    # A graph has memory of its own, the same once more; so steps are recorded after the peaks are read.
+    second = time.perf_counter()
+    if engine.compiled:
+        _compile_for_one_image(engine)
+    if train:
+        engine.capture()
+    device.synchronize()
+    warm_up_s += time.perf_counter() - second
+    latency = measure_latency(engine, device, with_step=with_step, train=train)
     complexity = measure_complexity(subject.build, subject.input)
-    return Profile(complexity, latency, memory, engine.compiled, warm_up_s)
+    return Profile(complexity, latency, memory, warm_up_s), engine
+
+
+def _compile_for_one_image(engine: Engine) -> None:
+    """Runs one image, whose latency is going to be measured: it is a shape of its own to the compiler."""
+    images, _ = engine.slots[0]
+    engine.model.eval()
+    with torch.inference_mode():
+        engine.forward(images[:1].clone(memory_format=torch.channels_last))
 
 
 def profile_record(
-    subject: Subject, profile: Profile, *, device_name: str, trial_id: str | None = None
+    subject: Subject, profile: Profile, engine: Engine, *, device_name: str, trial_id: str | None = None
 ) -> ProfileRecord:
-    """Returns the row of ``profile.csv``."""
+    """Returns the row of ``profile.csv``; the engine says what ran."""
     complexity, latency, memory = profile.complexity, profile.latency, profile.memory
     return ProfileRecord(
         trial_id=trial_id,
@@ -129,7 +152,9 @@ def profile_record(
         device_name=device_name,
         precision=subject.engine.precision,
         memory_format=subject.engine.memory_format,
-        compiled=profile.compiled,
+        compiled=engine.compiled,
+        compile_mode=subject.engine.compile_mode if engine.compiled else None,
+        cuda_graph=engine.cuda_graph,
         params=complexity.params,
         trainable_params=complexity.trainable_params,
         macs=complexity.macs,
@@ -155,11 +180,13 @@ def run_profile(subject: Subject, emit: Callable[[str, dict[str, object]], None]
     """Measures one subject in this process and emits its ``profile`` row."""
     apply_precision(subject.engine.precision)
     device = open_device(subject.engine.device)
-    profile = measure_profile(
+    profile, engine = measure_profile(
         subject,
         get_recipe("common"),
         device,
         with_step=True,
         on_phase=lambda phase: emit("phase", {"phase": phase}),
     )
-    emit("profile", profile_record(subject, profile, device_name=device.name).to_dict())
+    for reason in engine.fallbacks:
+        emit("notice", {"text": reason})
+    emit("profile", profile_record(subject, profile, engine, device_name=device.name).to_dict())

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from resbench.report.groups import Group
 from resbench.report.numbers import duration, present, significant
-from resbench.report.style import ModelStyle, new_figure, plain
+from resbench.report.style import ModelStyle, new_figure, plain, title_of
 from resbench.report.tables import LEDGER
+from resbench.stats import mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +33,10 @@ def throughput_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | N
             ("Training", "train_images_per_second_mean"),
             ("Inference", "inference_images_per_second_mean"),
         )
-        if group.summary[source].notna().any()
+        if any(present(row[source]) for row in group.rows)
     ]
-    rows = [row for row in group.rows if row["ok"]]
+    shown = set(group.shown)
+    rows = [row for row in group.rows if row["ok"] and row["label"] in shown]
     if not panels or not rows:
         return None
     figure = new_figure(height_in=_height(len(rows)))
@@ -57,23 +59,21 @@ def throughput_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | N
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
         axes.set_title(f"{title} throughput")
         _name_rows(axes, [styles[row["label"]].name if column == 0 else "" for row in rows])
-    if group.title:
-        figure.suptitle(group.title, fontsize=9)
+    if group.title or group.caption:
+        figure.suptitle(title_of(group.title, group.caption), fontsize=9)
     return figure
 
 
 def ledger_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | None:
     """Draws where the wall time of each model's trials went, as means; ``None`` where it was not recorded."""
-    ok = group.ok()
-    labels = [label for label in group.summary["label"] if group.ok(label)["wall_s"].notna().any()]
+    labels = [label for label in group.shown if group.ok(label, "wall_s")]
     if not labels:
         return None
     figure = new_figure(height_in=max(2.6, _height(len(labels))))
     axes = figure.add_subplot()
     starts = [0.0] * len(labels)
     for name, source in LEDGER:
-        means = [float(ok[ok["label"] == label][source].mean()) for label in labels]
-        widths = [value if present(value) else 0.0 for value in means]
+        widths = [mean(group.ok(label, source)) or 0.0 for label in labels]
         if any(widths):
             axes.barh(
                 range(len(labels)),
@@ -98,7 +98,7 @@ def ledger_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | None:
     axes.set_xlim(0, 1.15 * max(starts) or 1.0)
     axes.set_xlabel("wall time of a trial (s)")
     _name_rows(axes, [styles[label].name for label in labels])
-    axes.set_title("Where the time went, mean of a trial" + (f"\n{group.title}" if group.title else ""))
+    axes.set_title(title_of("Where the time went, mean of a trial", group.title, group.caption))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resbench.report.groups import Group
-from resbench.report.style import ModelStyle, new_figure
+from resbench.report.style import ModelStyle, new_figure, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,24 @@ class Curve:
     seeds: int
 
 
+class EpochsByTrial:
+    """The evaluations of a folder, found by trial: no plot searches all of them.
+
+    Args:
+        epochs: The columns of ``epochs.csv``.
+    """
+
+    def __init__(self, epochs: pd.DataFrame) -> None:
+        self._epochs = epochs[["trial_id", "test_accuracy", *(source for _, source, _ in CURVES)]]
+        self._places: dict[str, list[int]] = {}
+        for place, trial_id in enumerate(epochs["trial_id"]):
+            self._places.setdefault(trial_id, []).append(place)
+
+    def of(self, trial_ids: Iterable[str]) -> pd.DataFrame:
+        """Returns the rows of some trials, in the order of the file."""
+        return self._epochs.iloc[sorted(place for each in trial_ids for place in self._places.get(each, ()))]
+
+
 def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
     """Averages the seeds of one model evaluation by evaluation; stops where the first seed stops.
 
@@ -40,14 +59,15 @@ def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
     Returns:
         The curve, or ``None`` where there is no evaluation.
     """
-    trials = [rows.reset_index(drop=True) for _, rows in epochs.groupby("trial_id", sort=False)]
+    trials: dict[str, list[tuple[float, float]]] = {}
+    for trial_id, at, accuracy in zip(epochs["trial_id"], epochs[source], epochs["test_accuracy"], strict=True):
+        trials.setdefault(trial_id, []).append((float(at), 100 * float(accuracy)))
     if not trials:
         return None
-    length = min(len(rows) for rows in trials)
     x, mean, low, high = [], [], [], []
-    for index in range(length):
-        accuracies = [100 * float(rows["test_accuracy"].iloc[index]) for rows in trials]
-        x.append(sum(float(rows[source].iloc[index]) for rows in trials) / len(trials))
+    for evaluation in zip(*trials.values(), strict=False):
+        ats, accuracies = zip(*evaluation, strict=True)
+        x.append(sum(ats) / len(ats))
         mean.append(sum(accuracies) / len(accuracies))
         low.append(min(accuracies))
         high.append(max(accuracies))
@@ -55,20 +75,20 @@ def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
 
 
 def curves_figure(
-    group: Group, epochs: pd.DataFrame, source: str, axis: str, styles: dict[str, ModelStyle]
+    group: Group, epochs: EpochsByTrial, source: str, axis: str, styles: dict[str, ModelStyle]
 ) -> Figure | None:
-    """Draws every model's learning curve; ``None`` where no ``ok`` trial was evaluated more than once.
+    """Draws the models' learning curves; ``None`` where no ``ok`` trial was evaluated more than once.
 
     Args:
         group: The trials to draw; those that did not end ``ok`` are left out.
-        epochs: The columns of ``epochs.csv``.
+        epochs: Of the whole folder.
         source: The column on the x axis.
         axis: The label of the x axis.
         styles: Of each model.
     """
     curves = {}
-    for label in group.summary["label"]:
-        found = curve(epochs[epochs["trial_id"].isin(group.ok(label)["trial_id"])], source)
+    for label in group.shown:
+        found = curve(epochs.of(group.ok(label, "trial_id")), source)
         if found:
             curves[label] = found
     if not any(len(data.x) > 1 for data in curves.values()):
@@ -95,7 +115,7 @@ def curves_figure(
     axes.set_xlabel(axis)
     axes.set_ylabel("test accuracy (%)")
     band = ", band: min to max over seeds" if any(data.seeds > 1 for data in curves.values()) else ""
-    axes.set_title(f"Learning curves{band}" + (f"\n{group.title}" if group.title else ""))
+    axes.set_title(title_of(f"Learning curves{band}", group.title, group.caption))
     axes.set_xlim(left=0)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from resbench.report.groups import describe, records
+from resbench.report.groups import describe
 from resbench.report.numbers import count, present
 from resbench.report.tables import Cell, Table
 
@@ -22,12 +22,12 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
     """
 
     def values(column: str) -> list[Any]:
-        return list(dict.fromkeys(value for value in trials[column] if present(value)))
+        return list(dict.fromkeys(trials[column].dropna()))
 
     def described(*columns: str) -> str:
         return ", ".join(describe(column, value) for column in columns for value in values(column))
 
-    datasets = dict.fromkeys((row["dataset"], row["dataset_fingerprint"][:12]) for row in records(trials))
+    datasets = dict.fromkeys(zip(trials["dataset"], trials["dataset_fingerprint"].str[:12], strict=True))
     dirty = any(bool(value) for value in values("git_dirty"))
     commits = ", ".join(str(sha)[:12] for sha in values("git_sha"))
     dates = sorted(str(moment)[:10] for moment in values("started_at"))
@@ -100,10 +100,8 @@ def method(trials: pd.DataFrame) -> list[str]:
 
 def trial_notes(trials: pd.DataFrame) -> list[str]:
     """Returns the notes that trials left, each once, with the models that left it."""
-    by_note: dict[str, list[str]] = {}
-    for row in records(trials):
-        if present(row["notes"]) and row["notes"]:
-            models = by_note.setdefault(row["notes"], [])
-            if row["model"] not in models:
-                models.append(row["model"])
-    return [f"{', '.join(models)}: {note}" for note, models in by_note.items()]
+    models_of: dict[str, dict[str, None]] = {}
+    for model, note in zip(trials["model"], trials["notes"], strict=True):
+        if present(note) and note:
+            models_of.setdefault(note, {})[model] = None
+    return [f"{', '.join(models)}: {note}" for note, models in models_of.items()]

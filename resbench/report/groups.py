@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.numbers import present
-from resbench.stats import cells, summarise
+from resbench.stats import SETTINGS, split_cells, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +27,41 @@ SHARED = (
     "tf32",
     "memory_format",
     "compiled",
+    "compile_mode",
     "cuda_graph",
 )
 """What the rows of one table have in common; where a folder holds several, it gets several tables."""
 
+_PLANNED = tuple(name for name in SHARED if name not in SETTINGS)
+"""What every trial of a table knows of it, whether it ran or not."""
+_FOUND = tuple(name for name in SHARED if name in SETTINGS)
+"""What only a trial that ran knows."""
 
-@dataclass(frozen=True)
+MOST_SHOWN = 24
+"""Models that a plot names, or shows where each takes room of its own; more than these cannot be read."""
+
+
+class Columns:
+    """The trials of a folder column by column, as lists that are made when they are first asked for.
+
+    A table and a plot need a few columns of a few trials at a time: a frame for each would cost more than they do.
+
+    Args:
+        trials: The columns of ``trials.csv``, with ``train_clock_s`` (data + step) as a further one.
+    """
+
+    def __init__(self, trials: pd.DataFrame) -> None:
+        self._trials = trials
+        self._lists: dict[str, list[Any]] = {}
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if name not in self._lists:
+            values = self._trials[name]
+            self._lists[name] = values.astype(object).where(values.notna(), None).tolist()
+        return self._lists[name]
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Trials that may be compared with each other."""
 
@@ -40,29 +69,42 @@ class Group:
     """The value of every column of ``SHARED``; ``None`` where no trial got as far as knowing it."""
     title: str
     """The settings in which this group differs from the folder's others; empty where it is the only one."""
-    trials: pd.DataFrame
-    """Rows of ``trials.csv``, with ``train_clock_s`` (data + step) and ``label`` as further columns."""
-
-    @cached_property
-    def summary(self) -> pd.DataFrame:
-        """One row a cell, as ``summary.csv`` has it, with ``label`` as a further column."""
-        summary = summarise(self.trials)
-        return summary.assign(label=_labels(summary))
+    rows: list[dict[str, Any]]
+    """One row a cell, as ``summary.csv`` has it, with ``label`` as a further column."""
+    columns: Columns
+    """Of the whole folder."""
+    ok_places: dict[str, list[int]]
+    """Where the trials that ended ``ok`` are in those columns, by label."""
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of :attr:`summary`, one dict a cell."""
-        return records(self.summary)
+    def labels(self) -> list[str]:
+        """What tables and plots call the models, in the order of the rows."""
+        return [row["label"] for row in self.rows]
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """The labels that plots have room for, in the table's order: where there are many, the most accurate."""
+        ranked = sorted(
+            self.rows, key=lambda row: -row["test_accuracy_mean"] if present(row["test_accuracy_mean"]) else 1
+        )
+        chosen = {row["label"] for row in ranked[:MOST_SHOWN]}
+        return [label for label in self.labels if label in chosen]
+
+    @property
+    def caption(self) -> str:
+        """Says below a plot's title which models it leaves out; empty where it shows all."""
+        total = len(self.rows)
+        return f"the {len(self.shown)} most accurate of {total:,} models" if len(self.shown) < total else ""
 
     @property
     def slug(self) -> str:
         """The title as the beginning of a file name; empty where the title is."""
         return re.sub(r"[^0-9a-z]+", "-", self.title.lower()).strip("-")
 
-    def ok(self, label: str | None = None) -> pd.DataFrame:
-        """Returns the trials that ended ``ok``, of one model or of all."""
-        chosen = self.trials[self.trials["status"] == "ok"]
-        return chosen if label is None else chosen[chosen["label"] == label]
+    def ok(self, label: str, column: str) -> list[Any]:
+        """Returns one column of a model's trials that ended ``ok``, less those where it is empty."""
+        values = (self.columns[column][place] for place in self.ok_places.get(label, ()))
+        return [value for value in values if value is not None]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -75,10 +117,6 @@ def model_label(model: str, weights: str) -> str:
     return model if weights == "random" else f"{model} ({PurePath(weights).name} weights)"
 
 
-def _labels(frame: pd.DataFrame) -> list[str]:
-    return [model_label(row["model"], row["weights"]) for row in records(frame)]
-
-
 def comparable_groups(trials: pd.DataFrame) -> list[Group]:
     """Splits trials into groups that may each fill one table, in the order in which they were planned.
 
@@ -87,27 +125,34 @@ def comparable_groups(trials: pd.DataFrame) -> list[Group]:
     Args:
         trials: The columns of ``trials.csv``.
     """
-    import pandas as pd
-
-    found: list[tuple[dict[str, Any], list[pd.DataFrame]]] = []
-    frames = sorted(cells(trials), key=lambda cell: not (cell["status"] == "ok").any())
-    for cell in frames:
-        first = cell.iloc[0]
-        settings = {name: first[name] if present(first[name]) else None for name in SHARED}
-        for known, members in found:
-            if all(settings[name] in (None, known[name]) or known[name] is None for name in SHARED):
+    filled, cells = split_cells(trials)
+    rows = records(summarise(trials))
+    for row in rows:
+        row["label"] = model_label(row["model"], row["weights"])
+    found: list[tuple[dict[str, Any], list[int]]] = []
+    alike: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[int]]]] = {}
+    for index in sorted(range(len(cells)), key=lambda index: not rows[index]["ok"]):
+        settings = {name: rows[index][name] if present(rows[index][name]) else None for name in SHARED}
+        candidates = alike.setdefault(tuple(settings[name] for name in _PLANNED), [])
+        for known, members in candidates:
+            if all(settings[name] in (None, known[name]) or known[name] is None for name in _FOUND):
                 known.update({name: value for name, value in settings.items() if value is not None})
-                members.append(cell)
+                members.append(index)
                 break
         else:
-            found.append((settings, [cell]))
-    found.sort(key=lambda pair: min(int(cell.index[0]) for cell in pair[1]))
+            candidates.append((settings, [index]))
+            found.append(candidates[-1])
+    found.sort(key=lambda pair: min(pair[1]))
     differing = [name for name in SHARED if len({str(settings[name]) for settings, _ in found}) > 1]
+    columns = Columns(filled)
     groups = []
     for settings, members in found:
-        rows = pd.concat(members).sort_index()
+        ok_places: dict[str, list[int]] = {}
+        for index in sorted(members):
+            places = [place for place in cells[index].tolist() if columns["status"][place] == "ok"]
+            ok_places.setdefault(rows[index]["label"], []).extend(places)
         title = ", ".join(describe(name, settings[name]) for name in differing)
-        groups.append(Group(settings, title, rows.assign(label=_labels(rows))))
+        groups.append(Group(settings, title, [rows[index] for index in sorted(members)], columns, ok_places))
     return groups
 
 
@@ -123,6 +168,7 @@ def describe(name: str, value: Any) -> str:
         "batch_size": f"batch size {value}",
         "tf32": f"TF32 {'on' if value else 'off'}",
         "compiled": "compiled" if value else "eager",
+        "compile_mode": f"torch.compile mode {value}" if present(value) else "no torch.compile",
         "cuda_graph": "CUDA graph" if value else "no CUDA graph",
     }
     return words.get(name, str(value))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from resbench.report.style import INK
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in pixels."""
+Boxes: TypeAlias = "NDArray[np.float64]"
+"""Many of them, one a row."""
 
 _RINGS_PT = (5, 12, 20, 30, 42, 56, 72, 90, 110, 135)
 """Distances from the point that are tried, in typographic points, nearest first."""
@@ -35,6 +39,7 @@ def place_labels(
     *,
     half_heights: Sequence[float] = (),
     avoid: Sequence[tuple[float, float]] = (),
+    dots: Sequence[tuple[float, float]] = (),
     font_size: float = 8,
 ) -> list[Box]:
     """Writes a name at every point, greedily, the most crowded point first.
@@ -50,16 +55,20 @@ def place_labels(
         colours: The colour of the line that leads from a name that is far off to its point.
         half_heights: Half the height of each point's error bar in data coordinates; empty for none.
         avoid: Corners, in data coordinates, of a line of level and upright stretches that names stay off.
+        dots: (x, y) of points without a name, which names stay off.
         font_size: Of the names, in points.
 
     Returns:
         The box of each name, in the order of ``points``.
     """
+    import numpy as np
+
     figure = cast("Figure", axes.get_figure())
     renderer = cast("FigureCanvasAgg", figure.canvas).get_renderer()
     pixel = figure.dpi / 72
     at = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
     taken = _obstacles(axes, points, at, half_heights, avoid, pixel)
+    taken += [(x - 2, y - 2, x + 2, y + 2) for x, y in (axes.transData.transform(dots) if dots else ())]
     legend = axes.get_legend()
     if legend is not None:
         taken.append(cast("Box", tuple(legend.get_window_extent(renderer).extents)))
@@ -80,7 +89,10 @@ def place_labels(
         )
         size = annotation.get_window_extent(renderer)
         spots = _spots(x, y, size.width, size.height, pixel)
-        distance, box = _best(spots, (x, y), taken, inside)
+        reach_x, reach_y = (_RINGS_PT[-1] * pixel + side + 2 for side in (size.width, size.height))
+        reach = (x - reach_x, y - reach_y, x + reach_x, y + reach_y)
+        near = np.array([box for box in taken if _overlap(box, reach)])
+        distance, box = _best(spots, (x, y), near, np.array([inside]))
         annotation.set_position(((box[0] - x) / pixel, (box[1] - y) / pixel))
         boxes[index] = box
         taken.append(box)
@@ -115,36 +127,52 @@ def _crowding(index: int, at: Sequence[tuple[float, float]]) -> float:
     return sum(1 / (20 + math.dist(at[index], other)) for i, other in enumerate(at) if i != index)
 
 
-def _spots(x: float, y: float, width: float, height: float, pixel: float) -> Iterator[tuple[float, Box]]:
-    """Yields (distance in points, box) of every spot to try, nearest first."""
+def _spots(x: float, y: float, width: float, height: float, pixel: float) -> list[tuple[float, Box]]:
+    """Returns (distance in points, box) of every spot to try, nearest first."""
+    spots: list[tuple[float, Box]] = []
     for distance in _RINGS_PT:
         for angle in _ANGLES:
             side, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             # The name's near edge, not its middle, lies on the ring.
             left = x + side * (distance * pixel + width / 2) - width / 2
             low = y + up * (distance * pixel + height / 2) - height / 2
-            yield distance, (left, low, left + width, low + height)
+            spots.append((distance, (left, low, left + width, low + height)))
+    return spots
 
 
 def _best(
-    spots: Iterator[tuple[float, Box]],
+    spots: Sequence[tuple[float, Box]],
     point: tuple[float, float],
-    taken: Sequence[Box],
-    inside: Box,
+    taken: Boxes,
+    inside: Boxes,
 ) -> tuple[float, Box]:
     """Returns the first free spot, or the one that covers least; outside of the axes counts threefold."""
-    least, best = math.inf, None
-    for distance, box in spots:
-        area = (box[2] - box[0]) * (box[3] - box[1])
-        covered = 3 * (area - _overlap(box, inside)) + sum(_overlap(box, other) for other in taken)
-        if distance >= _LEADER_PT:
-            covered += sum(_overlap(dot, other) for dot in _leader(box, *point) for other in taken)
+    boxes = [box for _, box in spots]
+    areas = [(right - left) * (top - low) for left, low, right, top in boxes]
+    shared = zip(areas, _shared(boxes, inside), _shared(boxes, taken), strict=True)
+    least, best = math.inf, spots[0]
+    for (distance, box), (area, in_axes, on_others) in zip(spots, shared, strict=True):
+        covered = 3 * (area - in_axes) + on_others
+        if distance >= _LEADER_PT and covered < least:
+            covered += sum(_shared(_leader(box, *point), taken))
         if covered < least:
             least, best = covered, (distance, box)
         if covered <= 0.5:
             break
-    assert best is not None
     return best
+
+
+def _shared(boxes: Sequence[Box], others: Boxes) -> list[float]:
+    """Returns the area that each box shares with the others, in square pixels, summed over them."""
+    import numpy as np
+
+    if not boxes or not len(others):
+        return [0.0] * len(boxes)
+    left, low, right, top = np.array(boxes).T[..., np.newaxis]
+    width = (np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])).clip(min=0)
+    height = (np.minimum(top, others[:, 3]) - np.maximum(low, others[:, 1])).clip(min=0)
+    areas: list[float] = (width * height).sum(axis=1).tolist()
+    return areas
 
 
 def _leader(box: Box, x: float, y: float) -> list[Box]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resbench.report.groups import Group
+from resbench.report.groups import MOST_SHOWN, Group
 from resbench.report.labels import place_labels
 from resbench.report.numbers import present
-from resbench.report.style import GREY, ModelStyle, new_figure, scale_axis
+from resbench.report.style import GREY, ModelStyle, lay_out, new_figure, scale_axis, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,8 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
     """Draws test accuracy against one cost with its Pareto front; ``None`` for fewer than two models.
 
     Each model is a point, its mean over the seeds; where there are at least two, a bar of one standard
-    deviation up and down. Must run inside :func:`~resbench.report.style.plot_settings`.
+    deviation up and down. Where there are more than have room for a name, those of the front and the most accurate
+    keep theirs and the others are grey dots. Must run inside :func:`~resbench.report.style.plot_settings`.
     """
     rows = [row for row in group.rows if present(row[cost.source]) and present(row["test_accuracy_mean"])]
     if len(rows) < 2:
@@ -81,12 +82,17 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
     figure = new_figure(height_in=4.6 if len(rows) <= 10 else 6.0)
     axes = figure.add_subplot()
     scale_axis(axes, x)
-    for xi, yi, half, row in zip(x, y, sd, rows, strict=True):
-        style = styles[row["label"]]
+    front = pareto_front(x, y)
+    named = _named(front, y)
+    dots = [(x[index], y[index]) for index in sorted({*range(len(rows))} - {*named})]
+    if dots:
+        axes.plot(*zip(*dots, strict=True), ".", color=GREY, markersize=4, zorder=3)
+    for index in named:
+        style = styles[rows[index]["label"]]
         axes.errorbar(
-            xi,
-            yi,
-            yerr=half or None,
+            x[index],
+            y[index],
+            yerr=sd[index] or None,
             fmt=style.marker,
             color=style.colour,
             markersize=6,
@@ -97,7 +103,6 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
             zorder=4,
         )
     _widen(axes, x, y, sd)
-    front = pareto_front(x, y)
     edge = axes.get_xlim()[1]
     stairs = [(x[front[0]], y[front[0]])]
     for index in front[1:]:
@@ -115,19 +120,33 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
     )
     axes.set_xlabel(cost.axis)
     axes.set_ylabel("test accuracy, last epoch (%)")
-    axes.set_title(f"Test accuracy against {cost.words}" + (f"\n{group.title}" if group.title else ""))
+    caption = f"named: {len(named)} of {len(rows):,} models, those of the front before others" if dots else ""
+    axes.set_title(title_of(f"Test accuracy against {cost.words}", group.title, caption))
     axes.legend(loc="lower right")
-    figure.draw_without_rendering()
+    lay_out(figure)
     place_labels(
         axes,
-        list(zip(x, y, strict=True)),
-        [styles[row["label"]].name for row in rows],
-        [styles[row["label"]].colour for row in rows],
-        half_heights=sd,
+        [(x[index], y[index]) for index in named],
+        [styles[rows[index]["label"]].name for index in named],
+        [styles[rows[index]["label"]].colour for index in named],
+        half_heights=[sd[index] for index in named],
         avoid=stairs,
+        dots=dots,
         font_size=8 if len(rows) <= 10 else 7,
     )
     return figure
+
+
+def _named(front: Sequence[int], accuracies: Sequence[float]) -> list[int]:
+    """Returns the indices of the points that get a name, ascending: those of the front, then the most accurate.
+
+    A front of more points than have room is named at even distances, its ends included.
+    """
+    if len(front) > MOST_SHOWN:
+        return sorted(front[round(step * (len(front) - 1) / (MOST_SHOWN - 1))] for step in range(MOST_SHOWN))
+    on_front = set(front)
+    ranked = sorted(range(len(accuracies)), key=lambda index: (index not in on_front, -accuracies[index]))
+    return sorted(ranked[:MOST_SHOWN])
 
 
 def _widen(axes: Axes, x: Sequence[float], y: Sequence[float], sd: Sequence[float]) -> None:

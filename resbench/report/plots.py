@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resbench.report.bars import ledger_figure, throughput_figure
-from resbench.report.curves import CURVES, curves_figure
+from resbench.report.curves import CURVES, EpochsByTrial, curves_figure
 from resbench.report.groups import Group
 from resbench.report.pareto import COSTS, tradeoff_figure
 from resbench.report.style import ModelStyle, model_styles, plot_settings, save
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "plots"
+MOST_PLOTTED = 6
+"""Groups that get plots: eighteen files each, of which a page shows three. Nobody looks through more."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Plot:
 
 
 def write_plots(groups: Sequence[Group], epochs: pd.DataFrame, folder: Path) -> list[Plot]:
-    """Draws every plot that there is data for, and removes those of an earlier report that there is none for.
+    """Draws every plot that there is data for, and removes those of an earlier report that were not drawn now.
 
     Args:
-        groups: The folder's trials; each group gets its own plots.
+        groups: The folder's trials that are plotted; each group gets its own plots.
         epochs: The columns of ``epochs.csv``.
         folder: The results folder; the files go into its folder ``plots``.
 
@@ -45,11 +47,14 @@ def write_plots(groups: Sequence[Group], epochs: pd.DataFrame, folder: Path) -> 
     """
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
-    styles = model_styles(label for group in groups for label in group.summary["label"])
+    # Those that every plot of their group shows come first: there are fewer looks than there may be models.
+    shown = [label for group in groups for label in group.shown]
+    styles = model_styles([*shown, *(label for group in groups for label in group.labels)])
+    by_trial = EpochsByTrial(epochs)
     written = []
     with plot_settings():
         for group in groups:
-            for kind, title, figure in _figures(group, epochs, styles):
+            for kind, title, figure in _figures(group, by_trial, styles):
                 if figure is not None:
                     name = "-".join(part for part in (group.slug, kind) if part)
                     written.append(Plot(group, kind, title, tuple(save(figure, target / name))))
@@ -57,8 +62,19 @@ def write_plots(groups: Sequence[Group], epochs: pd.DataFrame, folder: Path) -> 
     return written
 
 
+def plotted_groups(groups: Sequence[Group], most: int = MOST_PLOTTED) -> list[Group]:
+    """Returns the groups that get plots, in their order: where there are many, those that compare the most models.
+
+    Args:
+        groups: All of a folder.
+        most: How many to plot.
+    """
+    ranked = sorted(range(len(groups)), key=lambda index: -len(groups[index].rows))
+    return [groups[index] for index in sorted(ranked[:most])]
+
+
 def _figures(
-    group: Group, epochs: pd.DataFrame, styles: dict[str, ModelStyle]
+    group: Group, epochs: EpochsByTrial, styles: dict[str, ModelStyle]
 ) -> Iterator[tuple[str, str, Figure | None]]:
     """Draws one group's plots: (kind, title, figure or ``None``) each."""
     for cost in COSTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resbench.errors import NothingMeasuredError
 from resbench.report.details import method, run_table, trial_notes
@@ -25,7 +25,7 @@ SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
 """The plots that the page shows; it links to the others."""
 
 
-def write_report(folder: Path) -> list[Path]:
+def write_report(folder: Path, *, results: Results | None = None, most_plotted: int | None = None) -> list[Path]:
     """Rebuilds the CSV files, ``README.md`` and ``plots/`` of a results folder from its records.
 
     Every file is replaced as a whole; what a person wrote into ``NOTES.md`` becomes part of the page. Where no
@@ -33,6 +33,9 @@ def write_report(folder: Path) -> list[Path]:
 
     Args:
         folder: A folder with a ``records.jsonl``.
+        results: What :meth:`~resbench.store.Store.derive` has just returned for it; the records are not read again.
+        most_plotted: How many tables get plots, those that compare the most models first; the page says where
+            others have none. By default :data:`~resbench.report.plots.MOST_PLOTTED`.
 
     Returns:
         The page and the plots, in the order in which they were written.
@@ -41,15 +44,15 @@ def write_report(folder: Path) -> list[Path]:
         InputError: There is no such folder, or its records cannot be read.
         NothingMeasuredError: The records are empty, or no trial ended ``ok``.
     """
-    from resbench.report.plots import write_plots
+    from resbench.report.plots import MOST_PLOTTED, plotted_groups, write_plots
 
-    store = Store(folder)
-    results = store.derive()
-    suites = [event for event in store.events() if event["event"] == "suite"]
+    if results is None:
+        results = Store(folder).derive()
     groups = comparable_groups(results.trials)
-    plots = write_plots(groups, results.epochs, folder)
+    plotted = plotted_groups(groups, MOST_PLOTTED if most_plotted is None else most_plotted)
+    plots = write_plots(plotted, results.epochs, folder)
     page = folder / PAGE
-    text = render(results, groups, plots, suites)
+    text = render(results, groups, plots, plotted)
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     if not (results.trials["status"] == "ok").any():
         raise NothingMeasuredError(
@@ -58,16 +61,16 @@ def write_report(folder: Path) -> list[Path]:
     return [page, *(path for plot in plots for path in plot.files)]
 
 
-def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], suites: Sequence[dict[str, Any]]) -> str:
+def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plotted: Sequence[Group]) -> str:
     """Returns the page as Markdown.
 
     Args:
         results: The folder's tables.
         groups: Its trials, split into what may be compared.
         plots: The plots that were written.
-        suites: The ``suite`` events of the folder, whose names and notices are shown.
+        plotted: The groups that they are of; the page says so where others have none.
     """
-    trials = results.trials
+    trials, suites = results.trials, results.suites
     names = list(dict.fromkeys(suite["suite"]["name"] for suite in suites if "suite" in suite))
     name = ", ".join(names) or results.folder.resolve().name
     ok = int((trials["status"] == "ok").sum())
@@ -80,8 +83,16 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], sui
     own_words = results.folder / NOTES
     if own_words.is_file():
         parts.append(own_words.read_text(encoding="utf-8").strip())
+    if len(plotted) < len(groups):
+        parts.append(
+            f"There are plots of {len(plotted)} of the {len(groups)} tables, those that compare the most models. "
+            f"`resbench.report.write_report(folder, most_plotted={len(groups)})` draws them for all."
+        )
+    plots_of: dict[int, list[Plot]] = {}
+    for plot in plots:
+        plots_of.setdefault(id(plot.group), []).append(plot)
     for group in groups:
-        parts += _comparison(group, [plot for plot in plots if plot.group is group])
+        parts += _comparison(group, plots_of.get(id(group), []))
     failures = failure_table(results)
     if failures:
         parts += ["## Trials that did not end ok", markdown(failures)]
@@ -114,6 +125,11 @@ def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:
     others = [f"[{plot.title}]({_relative(plot)})" for plot in plots if plot not in shown]
     if others:
         parts.append(f"More plots: {', '.join(others)}.")
+    if plots and group.caption:
+        parts.append(
+            f"Learning curves and bars show {group.caption}. The other plots show all of them and name those of the "
+            "Pareto front before others. The table and the CSV files name every one."
+        )
     return parts
 
 

@@ -119,7 +119,7 @@ def _spread(record: dict[str, Any]) -> str:
 def _notes(group: Group) -> list[str]:
     """Says what the spread is, and which rows have none."""
     notes = []
-    seeds = {int(number) for number in group.summary["ok"]}
+    seeds = {int(row["ok"]) for row in group.rows}
     if any(number > 1 for number in seeds):
         notes.append("Accuracy: mean ± standard deviation over n seeds.")
     if 1 in seeds:
@@ -133,7 +133,7 @@ def _notes(group: Group) -> list[str]:
 def failure_table(results: Results) -> Table | None:
     """Lists the planned trials that did not end ``ok``, or returns ``None`` where all did."""
     columns = ("model", "seed", "trial_id", "status", "phase")
-    failed = results.trials[results.trials["status"] != "ok"]
+    failed = results.trials.loc[results.trials["status"] != "ok", [*columns, "error"]]
     if failed.empty:
         return None
     rows = [
@@ -145,12 +145,11 @@ def failure_table(results: Results) -> Table | None:
 
 def ledger_table(group: Group) -> Table | None:
     """Says where the time of each model's ``ok`` trials went, as means; ``None`` where there is none."""
+    sources = [*(source for _, source in LEDGER), "wall_s"]
     rows = []
-    for label in group.summary["label"]:
-        trials = group.ok(label)
-        if len(trials):
-            sources = [*(source for _, source in LEDGER), "wall_s"]
-            means = [mean([float(value) for value in trials[source].dropna()]) for source in sources]
+    for label in group.labels:
+        if group.ok_places.get(label):
+            means = [mean(group.ok(label, source)) for source in sources]
             rows.append([Cell(label), *(Cell(MISSING if m is None else f"{m:,.2f}") for m in means)])
     headers = ["model", *(f"{name} (s)" for name, _ in LEDGER), "wall (s)"]
     return Table(group.title, headers, rows) if rows else None

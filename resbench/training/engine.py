@@ -1,23 +1,30 @@
-"""One training step and one evaluation step: forward, loss, backward, update.
+"""One training step and one evaluation step, each one unit: forward, loss, backward, update.
 
-Nothing here reads a value back from the device: losses and hits are added up there, and
+The step is the same function however it runs: eager, with ``torch.compile`` in it, or recorded as a CUDA graph and
+replayed (compiled or not). Nothing here reads a value back from the device: losses and hits are added up there, and
 :meth:`Engine.read_totals` fetches them once an epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from resbench.data.pipeline import PADDING
-from resbench.devices import is_out_of_memory
+from resbench.compiling import compile_function
+from resbench.data.pipeline import PADDING, Batch
+from resbench.devices import Device, is_out_of_memory, open_device
+from resbench.errors import in_one_line
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
+
+WARM_UP_STEPS = 3
+"""Enough for cuDNN's search, for the optimizer's state and for a compiled step to settle."""
 
 
 @dataclass(frozen=True)
@@ -45,115 +52,225 @@ class Engine:
     Args:
         model: Moved to the device and put into the memory format, in place.
         recipe: Decides optimizer and loss; its schedule is the loop's to follow.
-        settings: Device, precision, memory format, compile.
+        settings: Device, precision, memory format, compile, CUDA graphs.
+        slots: Tensors on the device that batches are going to arrive in; only a step on one of them can be
+            replayed from a graph. Labels int64 [B], images float32 [B, C, H, W].
+        device: The seam of the settings' device, opened here by default.
 
     Attributes:
         compiled: Whether compiled code runs; False after a fall-back to eager.
-        fallback: Why the compiler was given up, or None.
+        cuda_graph: Whether steps on the slots are replayed from graphs; False until :meth:`capture`.
+        fallbacks: What was asked for and given up, and why.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        settings: EngineSettings,
+        *,
+        slots: Sequence[Batch] = (),
+        device: Device | None = None,
+    ) -> None:
+        self.seam = device or open_device(settings.device)
         self.device = torch.device(settings.device)
+        self.settings, self.slots = settings, tuple(slots)
         channels_last = settings.memory_format == "channels_last"
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.label_smoothing = recipe.label_smoothing
-        self.autocast = settings.precision == "bf16"
-        self.compiled = settings.compile
-        self.fallback: str | None = None
-        self._forward: Callable[..., Any] = self.model
+        self.compiled, self.cuda_graph = settings.compile, False
+        self.fallbacks: list[str] = []
+        self._logits: Callable[..., torch.Tensor] = self._eager_logits
+        self._loss: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._eager_loss
         if settings.compile:
             try:
-                self._forward = torch.compile(self.model)
+                self._logits = compile_function(self._eager_logits, mode=settings.compile_mode)
+                self._loss = compile_function(self._eager_loss, mode=settings.compile_mode)
             except RuntimeError as error:  # there is no compiler for this Python or platform
-                self._fall_back(error)
+                self._give_up_compiling(error)
         # A tensor on the device: a new learning rate is written to it without a wait or a recompilation.
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = make_optimizer(self.model, recipe, self.learning_rate)
-        self._loss = torch.zeros((), dtype=torch.float64 if self.device.type != "mps" else None, device=self.device)
-        self._correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._images = torch.zeros((), dtype=torch.int64, device=self.device)
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        self._totals = torch.zeros(3, dtype=exact, device=self.device)
+        """Loss, hits, images."""
+        self._replays: dict[tuple[str, int], Callable[[], object]] = {}
+        """Recorded steps by kind and by the slot whose images they read."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Returns float32 logits [B, classes] of images [B, C, H, W] under the engine's precision and layout."""
+        return self._logits(images)
+
+    def _eager_logits(self, images: torch.Tensor) -> torch.Tensor:
         images = images.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            logits: torch.Tensor = self._forward(images)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            logits: torch.Tensor = self.model(images)
         return logits.float()
 
     def loss(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the mean training loss of a batch and its logits."""
-        logits = self.forward(images)
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), logits
+        """Returns the mean training loss of a batch, and what the batch adds to the totals."""
+        return self._loss(images, labels)
+
+    def _eager_loss(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self._eager_logits(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        hits = (logits.detach().argmax(1) == labels).sum()
+        count = len(labels)
+        return loss, torch.stack([loss.detach() * count, hits, torch.full_like(hits, count)])
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Takes one optimizer step on a batch, at the learning rate that is set."""
-        loss, logits = self.loss(images, labels)
+        self._run("train", self._train_step, images, labels)
+
+    def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        loss, sums = self.loss(images, labels)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._add(loss.detach() * len(labels), logits.detach(), labels)
+        self._totals += sums
 
     @torch.inference_mode()
     def eval_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Adds a batch's loss (without smoothing) and hits to the totals, those labelled ``PADDING`` aside."""
-        logits = self.forward(images)
-        self._add(F.cross_entropy(logits, labels, ignore_index=PADDING, reduction="sum"), logits, labels)
+        self._run("eval", self._eval_step, images, labels)
 
-    def _add(self, loss_sum: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Adds to the totals on the device."""
-        self._loss += loss_sum
-        self._correct += (logits.argmax(1) == labels).sum()
-        self._images += (labels != PADDING).sum()
+    def _eval_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        logits = self.forward(images)
+        loss = F.cross_entropy(logits, labels, ignore_index=PADDING, reduction="sum")
+        self._totals += torch.stack([loss, (logits.argmax(1) == labels).sum(), (labels != PADDING).sum()])
+
+    def _run(self, kind: str, step: Callable[..., None], images: torch.Tensor, labels: torch.Tensor) -> None:
+        """Replays the step where it was recorded on these tensors, and otherwise takes it."""
+        replay = self._replays.get((kind, id(images)))
+        if replay is None:
+            step(images, labels)
+        else:
+            replay()
 
     def read_totals(self) -> Totals:
         """Waits for the device, returns the totals and starts them anew."""
-        totals = Totals(float(self._loss), int(self._correct), int(self._images))
-        self._loss.zero_()
-        self._correct.zero_()
-        self._images.zero_()
-        return totals
+        loss, correct, images = self._totals.tolist()
+        self._totals.zero_()
+        return Totals(loss, int(correct), int(images))
 
     def set_learning_rate(self, value: float) -> None:
         """Sets the learning rate of the next steps without waiting for the device."""
         self.learning_rate.fill_(value)
 
-    def warm_up(self, images: torch.Tensor, labels: torch.Tensor, *, steps: int = 2) -> None:
+    def warm_up(self, images: torch.Tensor, labels: torch.Tensor, *, steps: int = WARM_UP_STEPS) -> None:
         """Runs training and evaluation steps so that nothing is compiled, tuned or allocated later.
 
-        Weights, batch-norm statistics, optimizer state and torch's generators are as before afterwards. Where
-        the compiler fails on the model, the engine falls back to eager.
+        Everything is as before afterwards, see :meth:`preserved`. Where the compiler fails on the model, the
+        engine falls back to eager.
         """
-        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with self.preserved():
             try:
                 self._warm_up_steps(images, labels, steps)
             except Exception as error:
                 if not self.compiled or is_out_of_memory(error):
                     raise
-                self._fall_back(error)
+                self._give_up_compiling(error)
                 self.optimizer.zero_grad(set_to_none=True)
                 self._warm_up_steps(images, labels, steps)
-        self.model.load_state_dict(kept)
-        self.optimizer.state.clear()
-        self.read_totals()
-
-    def _fall_back(self, error: Exception) -> None:
-        """Gives the compiler up and notes why."""
-        self.compiled, self._forward = False, self.model
-        reason = str(error).strip().partition("\n")[0]
-        self.fallback = f"torch.compile failed ({type(error).__name__}: {reason}), eager instead"
 
     def _warm_up_steps(self, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
-        """Runs ``steps`` training steps at learning rate 0 and one evaluation step."""
+        """Runs ``steps`` training steps at learning rate 0 and one evaluation step, as a recording wants them."""
         self.set_learning_rate(0.0)
+        with self.seam.aside():
+            self.model.train()
+            for _ in range(steps):
+                self._train_step(images, labels)
+            self.model.eval()
+            with torch.inference_mode():
+                self._eval_step(images, labels)
+
+    def capture(self) -> None:
+        """Records both kinds of step on every slot, where the settings ask for it; the engine is warmed up.
+
+        Everything is as before afterwards. A network that cannot be recorded goes on without.
+        """
+        if not (self.settings.cuda_graph and self.slots):
+            return
+        with self.preserved():
+            try:
+                for images, labels in self.slots:
+                    self.model.train()
+                    train = partial(self._train_step, images, labels)
+                    self._replays["train", id(images)] = self.seam.capture(train)
+                    self.model.eval()
+                    with torch.inference_mode():
+                        evaluate = partial(self._eval_step, images, labels)
+                        self._replays["eval", id(images)] = self.seam.capture(evaluate)
+                self.cuda_graph = True
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self._replays.clear()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.fallbacks.append(f"the step cannot be recorded as a CUDA graph ({in_one_line(error)}), none used")
+
+    def inference(self, images: torch.Tensor) -> Callable[[], object]:
+        """Returns a forward pass of these images in inference mode to call again and again, replayed as steps are.
+
+        Args:
+            images: float32 [B, C, H, W], on the device; the call reads what they hold then.
+        """
+
+        @torch.inference_mode()
+        def forward() -> torch.Tensor:
+            return self.forward(images)
+
+        if not self.cuda_graph:
+            return forward
+        with self.seam.aside():
+            forward()
+        return self.seam.capture(forward)
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Puts everything that steps change back as it was.
+
+        That is weights and batch-norm statistics, the optimizer's state, the totals, the learning rate, torch's
+        generators and train mode; all in place, where a graph reads them.
+        """
+        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        state = [{name: value.clone() for name, value in of.items()} for of in self._optimizer_state()]
+        totals, rate, training = self._totals.clone(), self.learning_rate.clone(), self.model.training
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+        self.model.load_state_dict(kept)
+        self.model.train(training)
+        for number, of in enumerate(self._optimizer_state()):
+            for name, value in of.items():
+                # What the first step makes starts at 0: momentum times 0 is what no momentum is.
+                value.copy_(state[number][name]) if number < len(state) else value.zero_()
+        self._totals.copy_(totals)
+        self.learning_rate.copy_(rate)
+
+    def _optimizer_state(self) -> list[dict[str, torch.Tensor]]:
+        """Returns the optimizer's tensors, parameter by parameter in the order in which they came to be."""
+        states = self.optimizer.state.values()
+        return [{name: value for name, value in of.items() if torch.is_tensor(value)} for of in states]
+
+    def restart(self, weights: dict[str, torch.Tensor]) -> None:
+        """Begins a training anew from other weights; compiled and recorded code stays.
+
+        Args:
+            weights: The ``state_dict`` of a network of the same structure.
+        """
+        self.model.load_state_dict(weights)
         self.model.train()
-        for _ in range(steps):
-            self.train_step(images, labels)
-        self.model.eval()
-        self.eval_step(images, labels)
-        self.model.train()
+        for of in self._optimizer_state():
+            for value in of.values():
+                value.zero_()
+        self._totals.zero_()
+
+    def _give_up_compiling(self, error: Exception) -> None:
+        """Goes back to eager and notes why."""
+        self.compiled, self._logits, self._loss = False, self._eager_logits, self._eager_loss
+        self.fallbacks.append(f"torch.compile failed ({in_one_line(error)}), eager instead")
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, learning_rate: torch.Tensor) -> torch.optim.Optimizer:
@@ -166,7 +283,10 @@ def make_optimizer(model: nn.Module, recipe: Recipe, learning_rate: torch.Tensor
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        on_cuda = learning_rate.device.type == "cuda"
+        return torch.optim.Adam(
+            trained, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True, capturable=on_cuda
+        )
     return torch.optim.SGD(
         trained,
         lr=learning_rate,

@@ -80,7 +80,7 @@ class Loop:
     """Trains one engine on one pipeline until a budget is spent.
 
     Args:
-        engine: Warmed up.
+        engine: Warmed up. Batches are put into its slots; with two of them each is made during the step before.
         pipeline: On the engine's device.
         device: Its seam.
         recipe: For the schedule.
@@ -146,7 +146,9 @@ class Loop:
         result, device = self.result, self.device
         marks: list[tuple[Any, Any, Any]] = []
         self.engine.model.train()
-        batches = self.pipeline.epoch()
+        batches = self.pipeline.epoch(self.engine.slots)
+        if len(self.engine.slots) > 1:
+            batches = device.run_ahead(batches)
         clock_before, steps_before = result.train_clock_s, result.steps
         start = device.mark()
         for images, labels in batches:
@@ -192,7 +194,7 @@ class Loop:
         before = self.ledger["eval"]
         with self.ledger.part("eval"):
             self.engine.model.eval()
-            for images, labels in self.pipeline.evaluation():
+            for images, labels in self.pipeline.evaluation(self.engine.slots):
                 self.engine.eval_step(images, labels)
             totals = self.engine.read_totals()
         return totals, self.ledger["eval"] - before

@@ -44,14 +44,14 @@ def test_a_trial_whose_process_dies_leaves_a_crashed_row_and_the_next_runs(
 
 
 def fake_process(messages: Messages, ended: Exit | BaseException) -> Any:
-    """Stands in for run_in_process."""
+    """Stands in for run_in_processes: only the first process of a group says anything."""
 
-    def run_it(job: Any, arguments: Any, *, log: Path, on_message: Any) -> Exit:
+    def run_it(tasks: Any) -> list[Exit]:
         for kind, data in messages:
-            on_message(kind, data)
+            tasks[0].on_message(kind, data)
         if isinstance(ended, BaseException):
             raise ended
-        return ended
+        return [ended] * len(tasks)
 
     return run_it
 
@@ -59,7 +59,7 @@ def fake_process(messages: Messages, ended: Exit | BaseException) -> Any:
 def test_an_interrupt_records_the_trial_in_flight_and_no_other_begins(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "run_in_process", fake_process([("phase", {"phase": "eval"})], KeyboardInterrupt()))
+    monkeypatch.setattr(local, "run_in_processes", fake_process([("phase", {"phase": "eval"})], KeyboardInterrupt()))
     store = Store(tmp_path / "out", create=True)
     with pytest.raises(KeyboardInterrupt):
         run_trials(plan.trials, plan.inputs, store, on_message=lambda trial, kind, data: None)
@@ -73,7 +73,7 @@ def test_an_interrupt_after_the_record_has_come_leaves_that_record(
 ) -> None:
     trial = plan.trials[0]
     row = {"trial_id": trial.trial_id, "status": "ok"}
-    monkeypatch.setattr(local, "run_in_process", fake_process([("trial", row)], KeyboardInterrupt()))
+    monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], KeyboardInterrupt()))
     store = Store(tmp_path / "out", create=True)
     with pytest.raises(KeyboardInterrupt):
         run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
@@ -93,7 +93,7 @@ def test_an_interrupt_while_the_record_is_written_does_not_turn_an_ended_trial_i
 
     monkeypatch.setattr(store, "append", append_under_interrupt)
     row = {"trial_id": trial.trial_id, "status": "ok"}
-    monkeypatch.setattr(local, "run_in_process", fake_process([("trial", row)], Exit(0, "")))
+    monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], Exit(0, "")))
     with pytest.raises(KeyboardInterrupt):
         run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
     assert store.finished() == {trial.trial_id}
@@ -104,7 +104,7 @@ def test_a_process_that_dies_after_its_record_has_come_leaves_that_record(
 ) -> None:
     trial = plan.trials[0]
     row = {"trial_id": trial.trial_id, "status": "ok"}
-    monkeypatch.setattr(local, "run_in_process", fake_process([("trial", row)], Exit(-11, "")))
+    monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], Exit(-11, "")))
     store = Store(tmp_path / "out", create=True)
     run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
     assert store.finished() == {trial.trial_id}
@@ -126,7 +126,7 @@ def test_the_row_of_a_trial_that_dies_holds_what_its_profile_and_epochs_told(
     profile = {"trial_id": trial.trial_id, "macs": 123, "device_name": "a processor", "train_images_per_second": None}
     epoch = {"trial_id": trial.trial_id, "steps": 4, "test_accuracy": 0.5, "train_images_per_second": 9.0}
     messages: Messages = [("profile", profile), ("phase", {"phase": "train"}), ("epoch", epoch)]
-    monkeypatch.setattr(local, "run_in_process", fake_process(messages, Exit(-9, "")))
+    monkeypatch.setattr(local, "run_in_processes", fake_process(messages, Exit(-9, "")))
     store = Store(tmp_path / "out", create=True)
     run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
     row = store.events()[-1]

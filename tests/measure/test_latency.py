@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -128,29 +129,48 @@ class Slow(nn.Module):
         return self.head(images.flatten(1))
 
 
+class GraphDevice(ScriptedDevice):
+    """Records work, and takes an eighth of a second to replay it, whatever it is."""
+
+    def capture(self, work: Callable[[], object]) -> Callable[[], object]:
+        def replay() -> None:
+            self.now += 0.125
+
+        return replay
+
+
 class TestMeasureLatency:
-    def measure(self, *, with_step: bool, queue_depth: int = 0):
-        device = ScriptedDevice(queue_depth)
+    def measure(self, *, with_step: bool, queue_depth: int = 0, graph: bool = False):
+        device = GraphDevice(queue_depth) if graph else ScriptedDevice(queue_depth)
         model = Slow(device)
-        engine = Engine(model, get_recipe("common"), EngineSettings("cpu", "fp32"))
         batch = torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)
+        settings = EngineSettings("cpu", "fp32", cuda_graph=graph)
+        engine = Engine(model, get_recipe("common"), settings, slots=[batch], device=device)
+        engine.capture()
         weights = model.head.weight.detach().clone()
-        latency = measure_latency(engine, device, batch, with_step=with_step)
+        latency = measure_latency(engine, device, with_step=with_step)
         assert torch.equal(model.head.weight, weights)  # the learning rate is 0
         return latency, model
 
+    @pytest.mark.parametrize("graph", [False, True])
     @pytest.mark.parametrize("queue_depth", [0, 3])
-    def test_forward_and_backward_are_the_two_halves_of_one_pass(self, queue_depth):
-        latency, _ = self.measure(with_step=False, queue_depth=queue_depth)
+    def test_forward_and_backward_are_the_two_halves_of_one_pass(self, queue_depth, graph):
+        latency, _ = self.measure(with_step=False, queue_depth=queue_depth, graph=graph)
         assert len(latency.forward.seconds) == len(latency.backward.seconds)
         assert len(latency.forward.seconds) >= MIN_CALLS
-        assert set(latency.forward.seconds) == {1.0}
+        assert set(latency.forward.seconds) == {1.0}  # with a graph too: that has no halves
         assert set(latency.backward.seconds) == {3.0}
 
     def test_a_step_is_both_halves_and_the_update(self):
         latency, _ = self.measure(with_step=True)
         assert latency.step is not None
         assert latency.step.seconds == (4.0,) * MIN_CALLS
+
+    def test_inference_and_steps_are_replayed_where_training_is(self):
+        latency, _ = self.measure(with_step=True, graph=True)
+        assert latency.step is not None
+        for timing in (latency.single, latency.inference, latency.step):
+            assert set(timing.seconds) == {0.125}
 
     def test_steps_are_not_timed_where_training_tells(self):
         latency, _ = self.measure(with_step=False)
@@ -161,3 +181,11 @@ class TestMeasureLatency:
         calls = WARM_UP_CALLS + MIN_CALLS
         single, inference, training = (1, False, True), (8, False, True), (8, True, False)
         assert model.seen == [single] * calls + [inference] * calls + [training] * (2 * calls)
+
+    def test_the_batch_in_the_slot_is_not_touched(self):
+        device = ScriptedDevice()
+        batch = torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)
+        before = [tensor.clone() for tensor in batch]
+        engine = Engine(Slow(device), get_recipe("common"), EngineSettings("cpu", "fp32"), slots=[batch])
+        measure_latency(engine, device, with_step=True)
+        assert all(torch.equal(tensor, kept) for tensor, kept in zip(batch, before, strict=True))

@@ -57,8 +57,9 @@ def build(what):
 device = open_device("cpu")
 level = memory_level(device)
 images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
-engine = Engine(build(sys.argv[1]), get_recipe("common"), EngineSettings("cpu", "fp32"))
-use = measure_memory(engine, device, (images, labels), level_mib=level)
+settings = EngineSettings("cpu", "fp32")
+engine = Engine(build(sys.argv[1]), get_recipe("common"), settings, slots=[(images, labels)])
+use = measure_memory(engine, device, level_mib=level)
 print(json.dumps([use.inference_mib, use.training_allocated_mib, use.training_reserved_mib]))
 """
 
@@ -110,14 +111,14 @@ class ScriptedDevice(CpuDevice):
 def noting_engine(note: Callable[[str], None]) -> Engine:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     model.register_forward_hook(lambda module, inputs, output: note("train" if module.training else "eval"))
-    return Engine(model, get_recipe("common"), EngineSettings("cpu", "fp32"))
+    batch = torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)
+    return Engine(model, get_recipe("common"), EngineSettings("cpu", "fp32"), slots=[batch])
 
 
 def test_each_pass_has_a_window_of_its_own_and_is_counted_from_the_level():
     device = ScriptedDevice([MemoryPeak(110.0, None), MemoryPeak(150.0, 256.0)])
     engine = noting_engine(device.calls.append)
-    batch = torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)
-    assert measure_memory(engine, device, batch, level_mib=100.0) == MemoryUse(10.0, 50.0, 256.0)
+    assert measure_memory(engine, device, level_mib=100.0) == MemoryUse(10.0, 50.0, 256.0)
     assert device.calls == ["window", "eval", "peak", "window", "train", "train", "peak"]
 
 
@@ -125,8 +126,15 @@ def test_measuring_memory_changes_no_weight():
     device = ScriptedDevice([MemoryPeak(0.0, None), MemoryPeak(0.0, None)])
     engine = noting_engine(lambda mode: None)
     before = engine.model[1].weight.detach().clone()
-    measure_memory(engine, device, (torch.randn(8, 3, 2, 2), torch.zeros(8, dtype=torch.int64)), level_mib=0.0)
+    measure_memory(engine, device, level_mib=0.0)
     assert torch.equal(engine.model[1].weight, before)
+
+
+def test_only_inference_is_measured_where_a_network_cannot_be_trained():
+    device = ScriptedDevice([MemoryPeak(110.0, None)])
+    engine = noting_engine(device.calls.append)
+    assert measure_memory(engine, device, level_mib=100.0, train=False) == MemoryUse(10.0, None, None)
+    assert device.calls == ["window", "eval", "peak"]
 
 
 def test_the_level_of_the_processor_is_this_process_resident_set(monkeypatch):

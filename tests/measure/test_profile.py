@@ -14,9 +14,11 @@ from resbench.measure.profile import Profile, Subject, measure_profile, profile_
 from resbench.recipes import get_recipe
 from resbench.registry import register_model
 from resbench.schema import EngineSettings, ProfileRecord, columns
+from resbench.training.engine import WARM_UP_STEPS, Engine
 
 INPUT = (3, 8, 8)
 ALWAYS_EMPTY_ON_CPU = {"peak_memory_reserved_mib"}
+EMPTY_WHERE_EAGER = {"compile_mode"}
 
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
@@ -27,12 +29,19 @@ def subject(model: str = "cnn", *, batch_size: int = 4, **engine: Any) -> Subjec
     return Subject(model, "source", INPUT, num_classes=5, batch_size=batch_size, engine=settings)
 
 
-def measure(what: Subject, *, with_step: bool = True, on_phase: Callable[[str], None] = lambda phase: None) -> Profile:
-    return measure_profile(what, get_recipe("common"), CpuDevice(), with_step=with_step, on_phase=on_phase)
+def measure(
+    what: Subject,
+    *,
+    with_step: bool = True,
+    on_phase: Callable[[str], None] = lambda phase: None,
+    device: CpuDevice | None = None,
+) -> tuple[Profile, Engine]:
+    device = device or CpuDevice()
+    return measure_profile(what, get_recipe("common"), device, with_step=with_step, on_phase=on_phase)
 
 
 def row(what: Subject, **changes: Any) -> dict[str, Any]:
-    return profile_record(what, measure(what, **changes), device_name="a processor", trial_id="t").to_dict()
+    return profile_record(what, *measure(what, **changes), device_name="a processor", trial_id="t").to_dict()
 
 
 class TestSubject:
@@ -45,11 +54,8 @@ class TestSubject:
         with pytest.raises(registry.InputError, match=r"no weights file 'nowhere\.pt'"):
             subject("resnet152_frozen").build("nowhere.pt")
 
-    @pytest.mark.parametrize(
-        ("memory_format", "layout"),
-        [("channels_last", torch.channels_last), ("contiguous", torch.contiguous_format)],
-    )
-    def test_the_fixed_batch_is_the_same_always_and_draws_nothing(self, memory_format, layout):
+    @pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
+    def test_the_fixed_batch_is_the_same_always_and_as_the_pipeline_makes_them(self, memory_format):
         state = torch.get_rng_state()
         what = subject(memory_format=memory_format, batch_size=64)
         images, labels = what.fixed_batch(torch.device("cpu"))
@@ -58,15 +64,25 @@ class TestSubject:
         assert torch.equal(images, again)
         assert torch.equal(labels, same_labels)
         assert images.shape == (64, *INPUT)
-        assert images.is_contiguous(memory_format=layout)
+        assert images.is_contiguous(memory_format=torch.channels_last)  # the engine puts it into its own format
         assert set(labels.tolist()) == set(range(5))
+
+    @pytest.mark.parametrize("slots", [1, 2])
+    def test_an_engine_for_it_has_slots_of_their_own(self, slots):
+        what, device = subject(), CpuDevice()
+        engine = what.engine_for(get_recipe("common"), device, slots=slots)
+        assert engine.seam is device
+        assert engine.settings is what.engine
+        assert len({images.data_ptr() for images, _ in engine.slots}) == slots
+        for images, labels in engine.slots:
+            assert (images.shape, labels.shape) == ((4, *INPUT), (4,))
 
 
 class TestProfile:
     def test_fills_every_column_that_a_cpu_has(self):
         written = row(subject())
         assert list(written) == columns(ProfileRecord)
-        assert {name for name, value in written.items() if value is None} == ALWAYS_EMPTY_ON_CPU
+        assert {name for name, value in written.items() if value is None} == ALWAYS_EMPTY_ON_CPU | EMPTY_WHERE_EAGER
 
     def test_counts_equal_the_closed_form(self):
         written = row(subject())
@@ -79,8 +95,8 @@ class TestProfile:
 
     def test_rates_are_the_batch_over_the_median(self):
         what = subject()
-        measured = measure(what)
-        written = profile_record(what, measured, device_name="a processor").to_dict()
+        measured, engine = measure(what)
+        written = profile_record(what, measured, engine, device_name="a processor").to_dict()
         assert written["inference_images_per_second"] == pytest.approx(4000 / written["inference_ms_p50"])
         assert measured.latency.step is not None
         assert written["train_images_per_second"] == pytest.approx(4000 / measured.latency.step.ms())
@@ -102,48 +118,108 @@ class TestProfile:
         assert told[-1][1]["device_name"] == CpuDevice().name
 
 
-class TestCompiled:
-    @pytest.fixture(autouse=True)
-    def _registry(self) -> Iterator[None]:
-        yield
-        registry._ENTRIES.pop("counting", None)
+@pytest.fixture
+def counting() -> Iterator[None]:
+    """Registers a network of one layer."""
 
-    def test_a_network_that_does_not_compile_is_measured_eager(self, monkeypatch):
-        def fail(images: torch.Tensor) -> torch.Tensor:
+    @register_model("counting", source="test")
+    def build(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
+        """Counts."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, num_classes))
+
+    yield
+    registry._ENTRIES.pop("counting", None)
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """In which order compiled code is called, memory and time are measured and steps are recorded."""
+    order: list[str] = []
+
+    def noted(name: str) -> None:
+        original = getattr(profile, name)
+        monkeypatch.setattr(profile, name, lambda *args, **more: (order.append(name), original(*args, **more))[1])
+
+    def compile_nothing(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def call(*arguments: torch.Tensor) -> Any:
+            order.append("compiled call")
+            return function(*arguments)
+
+        return call
+
+    noted("measure_memory")
+    noted("measure_latency")
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    return order
+
+
+class NotingDevice(CpuDevice):
+    """Notes when it records."""
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self.order = order
+
+    def capture(self, work: Callable[[], object]) -> Callable[[], object]:
+        self.order.append("capture")
+        return work
+
+
+class TestEngineThatIsMeasured:
+    def test_falls_back_to_eager_where_it_does_not_compile(self, monkeypatch):
+        def fail(*arguments: torch.Tensor) -> torch.Tensor:
             raise NotImplementedError("no lowering")
 
-        monkeypatch.setattr(torch, "compile", lambda model: fail)
-        assert row(subject(compile=True))["compiled"] is False
+        monkeypatch.setattr(torch, "compile", lambda function, **options: fail)
+        what = subject(compile=True, compile_mode="reduce-overhead")
+        measured, engine = measure(what)
+        written = profile_record(what, measured, engine, device_name="a processor").to_dict()
+        assert (written["compiled"], written["compile_mode"]) == (False, None)
+        assert engine.fallbacks == ["torch.compile failed (NotImplementedError: no lowering), eager instead"]
+        told: list[tuple[str, dict[str, Any]]] = []
+        run_profile(what, lambda kind, data: told.append((kind, data)))
+        assert [kind for kind, _ in told] == ["phase", "phase", "phase", "notice", "profile"]
+        assert told[3][1] == {"text": engine.fallbacks[0]}
 
-    def test_compiling_is_over_before_memory_is_measured(self, monkeypatch):
-        order: list[str] = []
+    @pytest.mark.usefixtures("counting")
+    def test_has_compiled_before_memory_is_measured(self, order):
+        phases: list[str] = []
+        written = row(subject("counting", compile=True), on_phase=phases.append)
+        assert (written["compiled"], written["compile_mode"]) == (True, "default")
+        assert phases == ["build", "warm-up", "profile"]
+        assert order.index("measure_memory") == WARM_UP_STEPS + 1  # training steps, and an evaluation
 
-        @register_model("counting", source="test")
-        def counting(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
-            """Counts."""
-            return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, num_classes))
+    @pytest.mark.usefixtures("counting")
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_is_recorded_after_memory_and_before_time_is_measured(self, order, compiled):
+        what = subject("counting", compile=compiled, cuda_graph=True)
+        written = row(what, device=NotingDevice(order))
+        assert written["cuda_graph"] is True
+        wanted = [name for name in order if name != "compiled call"]
+        assert wanted == ["measure_memory", "capture", "capture", "measure_latency", "capture", "capture"]
 
-        def compile_it(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-            def forward(images: torch.Tensor) -> torch.Tensor:
-                order.append("compiled call")
-                return model(images)
+    def test_is_not_recorded_unless_that_is_asked_for(self, order):
+        written = row(subject("cnn"), device=NotingDevice(order))
+        assert written["cuda_graph"] is False
+        assert order == ["measure_memory", "measure_latency"]
 
-            return forward
-
-        original = profile.measure_memory
-        monkeypatch.setattr(torch, "compile", compile_it)
-        monkeypatch.setattr(
-            profile, "measure_memory", lambda *args, **more: (order.append("memory"), original(*args, **more))[1]
-        )
-        assert row(subject("counting", compile=True))["compiled"] is True
-        assert order.index("memory") == 3  # two training steps and an evaluation came before
+    def test_is_the_one_that_is_returned(self, order):
+        what = subject(compile=True, cuda_graph=True)
+        measured, engine = measure(what)
+        assert measured.warm_up_s > 0
+        assert engine.settings is what.engine
+        assert (engine.compiled, engine.cuda_graph, engine.fallbacks) == (True, True, [])
+        before = len(order)
+        engine.train_step(*engine.slots[0])
+        assert order[before:] == ["compiled call"]
 
 
 def test_a_network_that_cannot_train_on_one_image_is_profiled_without_its_training_figures() -> None:
     # Batch norm in training mode refuses one value a channel: one image whose last maps are 1x1.
     found = row(subject("d2l_resnet18", batch_size=1))
     training = {"forward_ms", "backward_ms", "train_images_per_second", "peak_memory_allocated_mib"}
-    assert {column for column, value in found.items() if value is None} == training | ALWAYS_EMPTY_ON_CPU
+    empty = {column for column, value in found.items() if value is None}
+    assert empty == training | ALWAYS_EMPTY_ON_CPU | EMPTY_WHERE_EAGER
     assert found["latency_ms_p50"] > 0
     assert found["train_flops_per_image"] > 2 * found["forward_flops"]
 

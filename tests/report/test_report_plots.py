@@ -100,7 +100,7 @@ def test_a_callers_matplotlib_settings_neither_count_nor_change(tmp_path):
     with matplotlib.rc_context({"font.size": 33, "svg.fonttype": "path"}):
         before = dict(matplotlib.rcParams)
         with plot_settings():
-            figure = tradeoff_figure(group, COSTS[0], model_styles(group.summary["label"]))
+            figure = tradeoff_figure(group, COSTS[0], model_styles(group.labels))
         assert dict(matplotlib.rcParams) == before
     assert figure.axes[0].xaxis.label.get_size() < 12
 

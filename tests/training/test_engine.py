@@ -3,74 +3,30 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from small_engines import (
+    BATCH,
+    CLASSES,
+    CPU,
+    LEARNING_RATES,
+    PLAIN_SGD,
+    RECIPES,
+    SGD,
+    batch,
+    network,
+    same,
+    snapshot,
+    train,
+)
 from torch import nn
 
 from resbench.data.pipeline import PADDING
-from resbench.recipes import Constant, Recipe
+from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
 from resbench.training.engine import Engine, Totals, initialise, make_optimizer
-
-CLASSES, BATCH = 5, 8
-CPU = EngineSettings("cpu", "fp32")
-COMPILED = EngineSettings("cpu", "fp32", compile=True)
-SGD = Recipe(
-    name="sgd",
-    source="test",
-    batch_size=BATCH,
-    budget="1ep",
-    optimizer="sgd",
-    learning_rate=0.1,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule=Constant(),
-    label_smoothing=0.1,
-)
-PLAIN_SGD = dataclasses.replace(SGD, momentum=0.0, nesterov=False, weight_decay=0.0, label_smoothing=0.0)
-ADAM = dataclasses.replace(SGD, optimizer="adam", momentum=0.0, nesterov=False, weight_decay=1e-3)
-RECIPES = {"sgd-nesterov": SGD, "plain-sgd": PLAIN_SGD, "adam": ADAM}
-LEARNING_RATES = [0.05, 0.1, 0.02, 0.0, 0.01, 0.03]
-
-
-def network(*, dropout: float = 0.0, seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),  # a bias before BN has gradient 0, and Adam blows its noise up
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, CLASSES),
-    )
-
-
-def batch(seed: int = 0, count: int = BATCH) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(count, 3, 6, 6, generator=generator).contiguous(memory_format=torch.channels_last)
-    return images, torch.randint(CLASSES, (count,), generator=generator)
-
-
-def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-def train(engine: Engine, steps: int = 6) -> None:
-    engine.model.train()
-    for step in range(steps):
-        engine.set_learning_rate(LEARNING_RATES[step])
-        engine.train_step(*batch(step))
 
 
 def reference_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -105,10 +61,14 @@ def test_training_steps_equal_a_plain_reference(name):
 def test_label_smoothing_equals_its_definition():
     engine = Engine(network(), SGD, CPU)
     images, labels = batch()
-    loss, logits = engine.loss(images, labels)
+    logits = engine.forward(images)
     target = F.one_hot(labels, CLASSES) * 0.9 + 0.1 / CLASSES
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    loss, sums = engine.loss(images, labels)
     torch.testing.assert_close(loss, expected)
+    hits = int((logits.argmax(1) == labels).sum())
+    assert sums.tolist() == [pytest.approx(expected.item() * BATCH), hits, BATCH]
+    assert not sums.requires_grad
 
 
 def test_a_learning_rate_of_0_changes_no_parameter():
@@ -182,41 +142,6 @@ class TestTotals:
         engine.eval_step(*batch())
         assert same(before, engine.model.state_dict())
         assert all(parameter.grad is None for parameter in engine.model.parameters())
-
-
-class TestWarmUp:
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_leaves_everything_as_it_was(self, name):
-        engine = Engine(network(dropout=0.5), RECIPES[name], CPU)
-        before, generator = snapshot(engine.model), torch.get_rng_state()
-        engine.warm_up(*batch())
-        assert same(before, engine.model.state_dict())
-        assert engine.model[1].num_batches_tracked == 0
-        assert torch.equal(torch.get_rng_state(), generator)
-        assert not engine.optimizer.state
-        assert all(parameter.grad is None for parameter in engine.model.parameters())
-        assert engine.read_totals() == Totals(0.0, 0, 0)
-        assert engine.model.training
-
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_does_not_change_what_training_ends_with(self, name):
-        ends = []
-        for warm in (False, True):
-            engine = Engine(network(dropout=0.5), RECIPES[name], CPU)
-            torch.manual_seed(7)
-            if warm:
-                engine.warm_up(*batch(99), steps=3)
-            train(engine)
-            ends.append((snapshot(engine.model), engine.read_totals()))
-        assert same(ends[0][0], ends[1][0])
-        assert ends[0][1] == ends[1][1]
-
-    def test_runs_both_kinds_of_step(self):
-        modes = []
-        model = network()
-        model.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
-        Engine(model, SGD, CPU).warm_up(*batch(), steps=3)
-        assert modes == [True, True, True, False]
 
 
 class TestFrozenParameters:
@@ -310,94 +235,3 @@ class TestPrecisionAndLayout:
         assert len(seen) == 2
         assert all(tensor.is_contiguous(memory_format=layout) for tensor in seen)
         assert engine.model[0].weight.is_contiguous(memory_format=layout)
-
-
-class TestCompileFallback:
-    @pytest.fixture(autouse=True)
-    def _failing_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail_after_a_forward_pass(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-            def forward(images: torch.Tensor) -> torch.Tensor:
-                model(images)  # batch-norm statistics and dropout's draws have moved
-                raise NotImplementedError("no lowering for this operator\nand a long explanation")
-
-            return forward
-
-        monkeypatch.setattr(torch, "compile", fail_after_a_forward_pass)
-
-    def test_runs_eager_and_says_why(self):
-        engine = Engine(network(), SGD, COMPILED)
-        assert engine.compiled
-        engine.warm_up(*batch())
-        assert not engine.compiled
-        assert engine.fallback == (
-            "torch.compile failed (NotImplementedError: no lowering for this operator), eager instead"
-        )
-
-    def test_ends_as_a_run_that_was_eager_from_the_start(self):
-        ends = []
-        for settings in (CPU, COMPILED):
-            engine = Engine(network(dropout=0.5), SGD, settings)
-            torch.manual_seed(7)
-            before, generator = snapshot(engine.model), torch.get_rng_state()
-            engine.warm_up(*batch(99))
-            assert same(before, engine.model.state_dict())
-            assert torch.equal(torch.get_rng_state(), generator)
-            train(engine)
-            ends.append(snapshot(engine.model))
-        assert same(*ends)
-
-    def test_there_may_be_no_compiler_at_all(self, monkeypatch):
-        def refuse(model: nn.Module) -> nn.Module:
-            raise RuntimeError("Dynamo is not supported on this Python")
-
-        monkeypatch.setattr(torch, "compile", refuse)
-        engine = Engine(network(), SGD, COMPILED)
-        assert not engine.compiled
-        assert engine.fallback is not None
-        assert "Dynamo is not supported on this Python" in engine.fallback
-        engine.warm_up(*batch())
-        train(engine)
-
-    @pytest.mark.parametrize(
-        "error",
-        [
-            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-            MemoryError(),
-            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes."),
-        ],
-    )
-    def test_running_out_of_memory_is_not_taken_for_it(self, error, monkeypatch):
-        def exhausted(images: torch.Tensor) -> torch.Tensor:
-            raise error
-
-        monkeypatch.setattr(torch, "compile", lambda model: exhausted)
-        engine = Engine(network(), SGD, COMPILED)
-        with pytest.raises(type(error)):
-            engine.warm_up(*batch())
-        assert engine.fallback is None
-
-    def test_an_error_of_the_model_itself_is_raised(self):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(1, CLASSES))  # does not fit the images
-        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-            Engine(model, SGD, COMPILED).warm_up(*batch())
-        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-            Engine(copy.deepcopy(model), SGD, CPU).warm_up(*batch())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
-def test_compiled_steps_equal_eager_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    losses = []
-    for settings in (CPU, COMPILED):
-        engine = Engine(network(), SGD, settings)
-        before = snapshot(engine.model)
-        engine.warm_up(*batch())
-        assert same(before, engine.model.state_dict())
-        assert engine.compiled == settings.compile
-        assert engine.fallback is None
-        for step in range(4):
-            engine.set_learning_rate(0.05)
-            engine.train_step(*batch(step))
-            losses.append(engine.read_totals().mean_loss)
-    assert losses[:4] == pytest.approx(losses[4:], rel=1e-4)

@@ -1,50 +1,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from small_loops import (
+    BATCH,
+    COMMON,
+    EVALUATIONS,
+    SETTINGS,
+    STEPS_PER_EPOCH,
+    TEST,
+    RecordingEngine,
+    make_loop,
+    make_pipeline,
+    network,
+)
 
 from resbench.budget import parse_budget, plan_spending
-from resbench.data.datasets import Split
-from resbench.data.pipeline import Batch, Normalisation, Pipeline
-from resbench.devices import CpuDevice, Device
-from resbench.recipes import RECIPES, Augmentation, Recipe
-from resbench.schema import EngineSettings
+from resbench.data.pipeline import Batch
+from resbench.recipes import RECIPES, Augmentation
 from resbench.training import loop as loop_module
 from resbench.training.engine import Engine
-from resbench.training.ledger import Ledger
-from resbench.training.loop import DivergedError, EpochReport, Loop, Progress, TrainingResult
-
-TRAIN, TEST, BATCH = 43, 19, 4
-STEPS_PER_EPOCH = 10  # 43 // 4
-CLASSES = 3
-SETTINGS = EngineSettings("cpu", "fp32")
-COMMON = dataclasses.replace(RECIPES["common"], augmentation=Augmentation(crop_padding=2, horizontal_flip=True))
-
-
-class RecordingEngine(Engine):
-    """Notes the learning rate of every step."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.rates: list[float] = []
-        self.steps_at: list[float] = []
-
-    def set_learning_rate(self, value: float) -> None:
-        self.rates.append(value)
-        super().set_learning_rate(value)
-
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        self.steps_at.append(float(self.learning_rate))
-        super().train_step(images, labels)
+from resbench.training.loop import DivergedError, EpochReport, Progress, TrainingResult
 
 
 class BreakingEngine(Engine):
@@ -91,62 +70,6 @@ class ScriptedDevice:
     def synchronize(self) -> None:
         self.reached = len(self.marks) - 1
         self.first = len(self.marks)
-
-
-def network(seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(6, CLASSES),
-    )
-
-
-def split(count: int, seed: int) -> Split:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(256, (count, 8, 8, 3), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.randint(CLASSES, (count,), generator=generator))
-
-
-def make_pipeline(recipe: Recipe = COMMON, seed: int = 0, kind: type[Pipeline] = Pipeline) -> Pipeline:
-    return kind(
-        split(TRAIN, 1),
-        split(TEST, 2),
-        input_size=(8, 8),
-        batch_size=BATCH,
-        augmentation=recipe.augmentation,
-        normalisation=Normalisation((0.5,) * 3, (0.25,) * 3),
-        seed=seed,
-    )
-
-
-def make_loop(
-    budget: str,
-    *,
-    device: Device | None = None,
-    recipe: Recipe = COMMON,
-    engine: Engine | None = None,
-    pipeline: Pipeline | None = None,
-    seed: int = 0,
-    flops: int | None = None,
-    **listeners: Callable[[Any], None],
-) -> Loop:
-    spending = plan_spending(
-        parse_budget(budget), batch_size=BATCH, steps_per_epoch=STEPS_PER_EPOCH, train_flops_per_image=flops
-    )
-    return Loop(
-        engine or RecordingEngine(network(seed), recipe, SETTINGS),
-        pipeline or make_pipeline(recipe, seed),
-        device or CpuDevice(),
-        recipe,
-        spending,
-        Ledger(),
-        **listeners,
-    )
 
 
 class TestBudget:
@@ -292,9 +215,10 @@ class TestDivergence:
         pipeline.train.images[5] = 0
         original = pipeline.training_batch
 
-        def poisoned(index: torch.Tensor) -> Batch:
-            images, labels = original(index)
-            return torch.where((index == 5)[:, None, None, None], torch.inf, images), labels
+        def poisoned(index: torch.Tensor, draws: torch.Tensor, slot: Batch) -> Batch:
+            images, labels = original(index, draws, slot)
+            images.masked_fill_((index == 5)[:, None, None, None], torch.inf)
+            return images, labels
 
         pipeline.training_batch = poisoned  # type: ignore[method-assign]
         with pytest.raises(DivergedError, match="training loss"):
@@ -304,116 +228,6 @@ class TestDivergence:
         loop = make_loop("1steps", engine=BreakingEngine(network(), COMMON, SETTINGS))
         with pytest.raises(DivergedError, match="the test loss was nan in the epoch up to step 1"):
             loop.run()
-
-
-class NoFunctionReadsBack(TorchFunctionMode):
-    """Refuses the methods by which Python gets a tensor's value or moves it to another device."""
-
-    FORBIDDEN = frozenset(
-        getattr(torch.Tensor, name)
-        for name in (
-            *("item", "tolist", "numpy", "cpu", "cuda", "to"),
-            *("__bool__", "__float__", "__int__", "__index__", "__contains__", "__array__", "__repr__"),
-        )
-    )
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in self.FORBIDDEN:
-            raise AssertionError(f"{func} reads a value back from the device")
-        return func(*args, **(kwargs or {}))
-
-
-class NoOperatorReadsBack(TorchDispatchMode):
-    """Refuses the operators whose result or shape depends on values."""
-
-    FORBIDDEN = frozenset(
-        (
-            torch.ops.aten._local_scalar_dense.default,
-            torch.ops.aten.nonzero.default,
-            torch.ops.aten.equal.default,
-            torch.ops.aten.masked_select.default,
-            torch.ops.aten._unique2.default,
-            torch.ops.aten.repeat_interleave.Tensor,
-        )
-    )
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func in self.FORBIDDEN:
-            raise AssertionError(f"{func} waits for the device")
-        if func is torch.ops.aten.index.Tensor and any(i is not None and i.dtype == torch.bool for i in args[1]):
-            raise AssertionError("a boolean index waits for the device")
-        return func(*args, **(kwargs or {}))
-
-
-class GuardedPipeline(Pipeline):
-    """Puts the guard up when an epoch's first batch is about to be made."""
-
-    guard: ExitStack
-    guarded_batches = 0
-
-    def epoch(self):
-        self.guard = ExitStack()
-        self.guard.enter_context(NoFunctionReadsBack())
-        self.guard.enter_context(NoOperatorReadsBack())
-        return super().epoch()
-
-    def training_batch(self, index: torch.Tensor) -> Batch:
-        self.guarded_batches += 1
-        return super().training_batch(index)
-
-
-class GuardedDevice(CpuDevice):
-    """Takes the guard down where the loop waits for the device: after the epoch's last step."""
-
-    def __init__(self, pipeline: GuardedPipeline) -> None:
-        super().__init__()
-        self.pipeline = pipeline
-        self.queue_depth = 2
-
-    def synchronize(self) -> None:
-        self.pipeline.guard.close()
-
-
-class TestNothingIsReadBackInsideAnEpoch:
-    @pytest.mark.parametrize("name", RECIPES)
-    def test_with_the_recipe(self, name):
-        augmentation = dataclasses.replace(RECIPES[name].augmentation, cutout=3)
-        if augmentation.crop_padding:
-            augmentation = dataclasses.replace(augmentation, crop_padding=2)
-        recipe = dataclasses.replace(RECIPES[name], augmentation=augmentation)
-        pipeline = make_pipeline(recipe, kind=GuardedPipeline)
-        progress: list[Progress] = []
-        loop = make_loop(
-            "1.5ep", recipe=recipe, pipeline=pipeline, device=GuardedDevice(pipeline), on_progress=progress.append,
-            engine=Engine(network(), recipe, SETTINGS),
-        )  # fmt: skip
-        try:
-            loop.run()
-        finally:
-            pipeline.guard.close()
-        assert pipeline.guarded_batches == 15
-        assert progress
-
-    @pytest.mark.parametrize(
-        "reading",
-        [
-            lambda tensor: tensor.sum().item(),
-            lambda tensor: float(tensor[0]),
-            lambda tensor: int(tensor[0]),
-            lambda tensor: bool(tensor[0]),
-            lambda tensor: tensor.tolist(),
-            lambda tensor: tensor.numpy(),
-            lambda tensor: tensor.cpu(),
-            lambda tensor: tensor.to("cpu"),
-            lambda tensor: tensor.nonzero(),
-            lambda tensor: tensor[tensor > 0],
-            lambda tensor: torch.nn.functional.one_hot(tensor.long()),
-            lambda tensor: torch.equal(tensor, tensor),
-        ],
-    )
-    def test_or_the_guard_would_see_it(self, reading):
-        with pytest.raises(AssertionError), NoFunctionReadsBack(), NoOperatorReadsBack():
-            reading(torch.ones(3))
 
 
 class TestRepeatability:
@@ -478,5 +292,4 @@ class TestListeners:
         modes: list[bool] = []
         engine.model.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
         make_loop("2ep", engine=engine).run()
-        evaluation = -(-TEST // BATCH)
-        assert modes == ([True] * 10 + [False] * evaluation) * 2
+        assert modes == ([True] * STEPS_PER_EPOCH + [False] * EVALUATIONS) * 2

@@ -1,0 +1,135 @@
+"""The processor, and Apple's GPU, which has neither events nor graphs to use."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
+
+from resbench.devices.base import MIB, MemoryPeak
+
+T = TypeVar("T")
+
+
+class CpuDevice:
+    """The processor: work is done when the call returns, so a mark is the time of day."""
+
+    queue_depth = 0
+
+    def __init__(self) -> None:
+        self.torch_device = torch.device("cpu")
+
+    @property
+    def name(self) -> str:
+        """The processor's model name."""
+        from resbench.provenance import host_cpu
+
+        return host_cpu()
+
+    def synchronize(self) -> None:
+        """Nothing is ever queued."""
+
+    def mark(self) -> float:
+        """Returns the monotonic clock in seconds."""
+        return time.perf_counter()
+
+    def elapsed_s(self, start: float, end: float) -> float:
+        """Returns seconds between two marks."""
+        return end - start
+
+    def wait(self, mark: float) -> None:
+        """A mark is reached when it is made."""
+
+    def start_memory_window(self) -> None:
+        """Lets the kernel count the peak resident set from here on (Linux)."""
+        release_free_memory()
+        # proc(5): resets VmHWM. Where that is refused the peak also holds what came before.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def memory_peak(self) -> MemoryPeak:
+        """Returns the peak resident set of this process in MiB."""
+        return MemoryPeak(resident_peak_mib(), None)
+
+    def energy_j(self) -> None:
+        """The processor's energy counters need root: not measured."""
+
+    def aside(self) -> AbstractContextManager[object]:
+        """There is one order of work."""
+        return contextlib.nullcontext()
+
+    def capture(self, work: Callable[[], object]) -> Callable[[], object]:
+        """Returns the work itself."""
+        return work
+
+    def run_ahead(self, batches: Iterator[T]) -> Iterator[T]:
+        """Yields the batches as they are made."""
+        return batches
+
+
+class MpsDevice(CpuDevice):
+    """Apple's GPU: work is queued, so marks wait for it."""
+
+    def __init__(self) -> None:
+        self.torch_device = torch.device("mps")
+
+    @property
+    def name(self) -> str:
+        """The chip's name."""
+        return f"Apple GPU of {super().name}"
+
+    def synchronize(self) -> None:
+        """Waits for the queue."""
+        torch.mps.synchronize()
+
+    def mark(self) -> float:
+        """Waits for the queue and returns the monotonic clock."""
+        self.synchronize()
+        return time.perf_counter()
+
+    def start_memory_window(self) -> None:
+        """Frees the cache; MPS keeps no peak, so :meth:`memory_peak` reads the level at the end."""
+        gc.collect()
+        torch.mps.empty_cache()
+
+    def memory_peak(self) -> MemoryPeak:
+        """Returns what is allocated now, and what the driver holds."""
+        driver = torch.mps.driver_allocated_memory() / MIB
+        return MemoryPeak(torch.mps.current_allocated_memory() / MIB, driver)
+
+
+def release_free_memory() -> None:
+    """Gives memory that Python and the C library keep for reuse back to the system, so that none hides there."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
+        if trim is not None:
+            trim(0)
+
+
+def resident_mib() -> float:
+    """Returns this process's resident set in MiB, without what is only kept for reuse."""
+    release_free_memory()
+    return psutil.Process().memory_info().rss / MIB
+
+
+def resident_peak_mib() -> float:
+    """Returns this process's peak resident set in MiB: since the last reset on Linux, else since it began."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024

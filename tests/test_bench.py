@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_folder import make_tiny_folder
+
+from resbench.bench import run_and_report
+from resbench.plan import Plan, plan_suite
+from resbench.schema import Trial
+from resbench.store import Store, planned_record
+from resbench.suite import make_suite
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    data = {"name": "tiny", "models": ["cnn", "resnet34"], "dataset": f"folder:{make_tiny_folder(tmp_path / 'images')}"}
+    return plan_suite(
+        make_suite({**data, "seeds": 2, "budget": "1ep", "batch_size": 8}, device="cpu", precision="fp32")
+    )
+
+
+def test_a_run_reads_its_records_once_before_and_once_after_however_many_trials_there_are(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, ran = [], []
+    read = Store.read
+
+    def record_all(trials: list[Trial], inputs: Any, store: Store, **options: Any) -> None:
+        for trial in trials:
+            record = replace(planned_record(trial), status="ok", test_accuracy=0.5)
+            store.append("trial", record.to_dict())
+            ran.append(trial)
+
+    def counted(store: Store) -> Iterator[dict[str, Any]]:
+        reads.append(store)
+        return read(store)
+
+    monkeypatch.setattr("resbench.run.run_trials", record_all)
+    monkeypatch.setattr(Store, "read", counted)
+    folder = tmp_path / "out"
+    assert run_and_report(replace(plan, trials=plan.trials[:1]), folder) == 0
+    assert (len(ran), len(reads)) == (1, 2)
+    assert run_and_report(plan, folder) == 0
+    assert (len(ran), len(reads)) == (4, 4)
+    assert run_and_report(plan, folder) == 0
+    assert (len(ran), len(reads)) == (4, 6)
+    assert "4 of 4 planned trials ended ok" in (folder / "README.md").read_text()
