@@ -2,7 +2,7 @@
 # creates .venv and installs what constraints.txt pins.
 #
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
-#   make test | lint | latency | report [OUT=DIR] | setup | clean
+#   make test | lint | latency | bench-harness [ROWS="step pipeline"] | report [OUT=DIR] | setup | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,13 +13,14 @@ BUDGET ?=
 MODELS ?=
 DATASET ?=
 OUT ?=
+ROWS ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint latency report clean
+.PHONY: help setup bench test lint latency bench-harness report clean
 
 help: ## Show what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(READY) ## Create .venv and install the tested versions
 
@@ -45,6 +46,9 @@ latency: $(READY) ## Time forward and backward of every network with pytest-benc
 	@mkdir -p results/latency
 	$(BIN)/python -m pytest benchmarks/test_latency.py --benchmark-only --benchmark-time-unit=ms \
 	  --benchmark-columns=min,median,mean,stddev,max,rounds --benchmark-json=results/latency/latency.json
+
+bench-harness: $(READY) ## Measure what the harness costs: ratios to a bare step, to a DataLoader, to timm, to the floor
+	$(BIN)/python -m benchmarks.harness $(ROWS) $(if $(OUT),--out '$(OUT)')
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'

@@ -1,0 +1,168 @@
+"""The benchmarks themselves at a size that takes no time: every row comes, and what it compares is what it says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.harness import compile_cache, loader, modes, source_loop, startup, step, timm_step, workbench
+from benchmarks.harness.catalogue import BENCHMARKS, measure
+from benchmarks.harness.floor import limits
+from benchmarks.harness.rows import Row, Setting
+from resbench.data.datasets import Split
+from resbench.measure.floor import Probe
+from resbench.recipes import get_recipe
+from resbench.training.engine import Engine
+
+TINY = Setting("cpu", ("cnn",), "source", 4, "fp32", "noise", repeats=1, seconds=0.01)
+
+
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbench, "IMAGES", 64)
+    monkeypatch.setattr(loader, "SETTLE_S", 0.0)
+
+
+def only(rows: list[Row]) -> Row:
+    (row,) = rows
+    assert row.low <= row.median <= row.high
+    assert row.low > 0
+    assert row.repeats == 1
+    return row
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_harness_over_bare_step_and_over_the_floor(precision):
+    setting = replace(TINY, precision=precision, repeats=2)
+    bare, floor = step.step(setting, probe=Probe(32, 2**12, calls=1))
+    assert (bare.benchmark, bare.subject) == (
+        "harness / bare step",
+        f"cnn, source stem, batch 4, {precision}, eager",
+    )
+    assert bare.target == ">= 0.97"
+    assert (floor.benchmark, floor.subject, floor.target) == (
+        "achieved / floor",
+        f"cnn, source stem, batch 4, {precision}",
+        "",
+    )
+    assert bare.repeats == floor.repeats == 2
+    harness_rate = re.match(r"harness ([\d,.]+) images/s, bare", bare.detail)[1]
+    rate, limit = re.match(r"([\d,.]+) of ([\d,.]+) images/s; floor from .* TFLOP/s and .* GB/s", floor.detail).groups()
+    assert number(rate) == pytest.approx(number(harness_rate), rel=1e-3)
+    assert floor.median == pytest.approx(number(rate) / number(limit), rel=0.01)
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def test_limits_of_the_device():
+    matmul, copy = limits(TINY, probe=Probe(32, 2**12, calls=1))
+    assert (matmul.benchmark, matmul.unit, matmul.repeats) == ("limit / matmul", "TFLOP/s", 1)
+    assert (copy.benchmark, copy.unit, copy.repeats) == ("limit / copy", "GB/s", 1)
+    assert matmul.subject.endswith(", fp32")
+    assert matmul.median > 0
+    assert copy.median > 0
+
+
+def test_pipeline_over_dataloader():
+    row = only(list(loader.pipeline(TINY)))
+    assert row.benchmark == "pipeline / DataLoader"
+    assert row.target == ">= 20"
+
+
+def test_harness_over_source_loop(monkeypatch):
+    monkeypatch.setattr(source_loop, "MODEL", "cnn")
+    row = only(list(source_loop.source_loop(TINY)))
+    assert row.subject.startswith("cnn, source stem, batch 4, fp32, eager / fp32, DataLoader of 4 workers")
+    assert row.target == ">= 1.2"
+
+
+def test_harness_over_timm_step(monkeypatch):
+    monkeypatch.setattr(timm_step, "MODEL", "timm:resnet18")
+    row = only(list(timm_step.timm_step(TINY)))
+    assert row.subject == "timm:resnet18, source stem, batch 4, fp32, eager"
+    assert row.target == ">= 1.0"
+
+
+def test_modes_of_a_processor_are_named_for_what_they_compare():
+    rows = list(modes.modes(TINY))
+    assert [row.benchmark for row in rows] == ["bf16 / fp32", "channels_last / contiguous"]
+    assert [row.subject for row in rows] == ["cnn, source stem, batch 4", "cnn, source stem, batch 4, fp32"]
+    assert not any(row.target for row in rows)
+
+
+def test_startup_runs_the_commands_and_has_their_limits():
+    rows = list(startup.startup(TINY))
+    assert [(row.subject, row.unit, row.target) for row in rows] == [
+        ("resbench --help", "s", "< 0.4"),
+        ("resbench list", "s", "< 0.6"),
+    ]
+    assert all(row.median > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_second_process_finds_compiled_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(compile_cache, "MODEL", "cnn")
+    first = compile_cache.warm_up_s(TINY, str(tmp_path), 0)
+    assert first.compiled > 0
+    assert first.found == 0
+
+
+def test_every_benchmark_has_a_name_and_yields_rows(monkeypatch):
+    assert list(BENCHMARKS) == [
+        "step", "source", "pipeline", "timm", "limits", "startup", "growth", "modes", "compile",
+    ]  # fmt: skip
+    assert measure("modes", TINY)[0].benchmark == "bf16 / fp32"
+
+
+class TestWorkbench:
+    def bench(self) -> workbench.Workbench:
+        return workbench.workbench(TINY, "cnn", workbench.training_images(TINY))
+
+    def test_the_loop_takes_the_steps_that_it_is_asked_for(self, monkeypatch):
+        taken = []
+        original = Engine.train_step
+        monkeypatch.setattr(Engine, "train_step", lambda self, *batch: (taken.append(batch), original(self, *batch)))
+        assert self.bench().loop_steps(7) > 0
+        assert len(taken) == 7
+
+    def test_the_bare_step_trains_on_one_batch_and_counts_nothing(self):
+        bench = self.bench()
+        weight = next(bench.engine.model.parameters())
+        before, totals = weight.detach().clone(), bench.engine.read_totals()
+        assert bench.bare_steps(3) > 0
+        assert not torch.equal(weight, before)
+        assert bench.engine.read_totals() == totals
+
+    def test_the_time_is_that_of_the_steps(self):
+        bench = self.bench()
+        calls = []
+        bench.bare_steps(5, lambda: calls.append(1))
+        assert len(calls) == 5
+
+
+class TestBaseline:
+    def test_batches_are_augmented_normalised_images_of_the_split(self):
+        recipe = get_recipe("resnet50_adam")  # neither crop nor flip
+        grey = torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand(-1, 32, 32, 3).contiguous()
+        images, labels = next(loader.Batches(Split(grey, torch.arange(8)), recipe, 4))
+        assert images.shape == (4, 3, 32, 32)
+        norm = workbench.NORMALISATION
+        for image, label in zip(images, labels, strict=True):
+            expected = [(int(label) / 255 - mean) / std for mean, std in zip(norm.mean, norm.std, strict=True)]
+            assert image.mean((1, 2)).tolist() == pytest.approx(expected, rel=1e-4)
+
+    def test_a_source_step_updates_the_weights_and_reads_its_loss(self):
+        recipe = get_recipe("common")
+        split = Split(torch.randint(256, (16, 32, 32, 3), dtype=torch.uint8), torch.randint(10, (16,)))
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+        loop = source_loop.SourceLoop(network, loader.Batches(split, recipe, 4), torch.device("cpu"), recipe)
+        before = network[1].weight.detach().clone()
+        assert loop.step() == 4
+        assert not torch.equal(network[1].weight, before)
+        assert isinstance(loop.loss_sum, float)
+        assert loop.loss_sum > 0
