@@ -64,6 +64,8 @@ def profile_models(
     rows: list[dict[str, Any]] = []
 
     def keep(kind: str, data: dict[str, Any]) -> None:
+        if kind == "notice":
+            on_message(data["text"])
         if kind == "profile":
             rows.append(data)
             if store:

@@ -23,6 +23,7 @@ class CudaDevice:
         self.torch_device = torch.device("cuda", index)
         torch.cuda.set_device(self.torch_device)
         self._pool: Any = None
+        self._side: torch.cuda.Stream | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +78,7 @@ class CudaDevice:
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Runs the block on a side stream, and what comes after it behind that."""
-        main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        main, side = torch.cuda.current_stream(), self._side_stream()
         side.wait_stream(main)
         try:
             with torch.cuda.stream(side):
@@ -116,9 +117,15 @@ class CudaDevice:
         generator.graphsafe_set_state(generator.clone_state())
         self._pool = None
 
+    def _side_stream(self) -> torch.cuda.Stream:
+        """Returns the one side stream: memory that was used on a stream is used again on that one only."""
+        if self._side is None:
+            self._side = torch.cuda.Stream()
+        return self._side
+
     def run_ahead(self, batches: Iterator[T]) -> Iterator[T]:
         """Makes each batch on a side stream while the main one runs the step before it."""
-        main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        main, side = torch.cuda.current_stream(), self._side_stream()
 
         def make() -> tuple[T | None, torch.cuda.Event]:
             with torch.cuda.stream(side):

@@ -28,7 +28,8 @@ def timm_entry(name: str) -> ModelEntry:
         import timm
     except ImportError as error:
         raise InputError(
-            f"model 'timm:{name}' needs timm, which cannot be imported here ({error}). Install it: pip install timm."
+            f"model 'timm:{name}' needs timm, which cannot be imported here ({error}). "
+            "Install it: pip install 'resbench[timm]'."
         ) from error
 
     if not timm.is_model(name):

@@ -104,12 +104,21 @@ def test_startup_runs_the_commands_and_has_their_limits():
     assert all(row.median > 0 for row in rows)
 
 
-@pytest.mark.slow
-def test_a_second_process_finds_compiled_code(monkeypatch, tmp_path):
-    monkeypatch.setattr(compile_cache, "MODEL", "cnn")
-    first = compile_cache.warm_up_s(TINY, str(tmp_path), 0)
-    assert first.compiled > 0
-    assert first.found == 0
+def test_a_second_compilation_is_measured_with_the_cache_of_the_first(monkeypatch):
+    calls = []
+
+    def fake(function, setting, folder, seed):
+        calls.append((function, folder, seed))
+        return compile_cache.WarmUp(40.0 - 30.0 * seed, compiled=3 - 3 * seed, found=3 * seed)
+
+    monkeypatch.setattr(compile_cache, "in_fresh_process", fake)
+    row = only(list(compile_cache.compile_cache(TINY)))
+    assert row.median == 0.25
+    assert row.detail == "last pair: first 40.0 s (3 graphs compiled), again 10.0 s (0 compiled, 3 found)"
+    (first, folder, _), (again, folder_again, _) = calls
+    assert first is again is compile_cache.warm_up_s
+    assert folder == folder_again
+    assert [seed for _, _, seed in calls] == [0, 1]
 
 
 def test_every_benchmark_has_a_name_and_yields_rows(monkeypatch):

@@ -123,7 +123,8 @@ def test_wildcards_are_refused(ask):
 @pytest.mark.usefixtures("without_timm")
 @pytest.mark.parametrize("ask", [model_entry, create_model])
 def test_without_timm_the_message_says_how_to_install_it(ask):
-    with pytest.raises(InputError, match=r"model 'timm:resnet18' needs timm, .* Install it: pip install timm\."):
+    advice = r"model 'timm:resnet18' needs timm, .* Install it: pip install 'resbench\[timm\]'\."
+    with pytest.raises(InputError, match=advice):
         ask("timm:resnet18")
 
 
