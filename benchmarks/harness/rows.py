@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from resbench.report.numbers import significant
+
 REPEATS = 5
 """Pairs that count, at least; one more is measured first and dropped."""
 
@@ -83,7 +85,7 @@ class Pairs:
     def detail(self, first: str, second: str, unit: str) -> str:
         """Says both medians in words."""
         a, b = statistics.median(self.first), statistics.median(self.second)
-        return f"{first} {a:,.5g} {unit}, {second} {b:,.5g} {unit}"
+        return f"{first} {significant(a)} {unit}, {second} {significant(b)} {unit}"
 
 
 def measure_pairs(first: Callable[[], float], second: Callable[[], float], *, repeats: int = REPEATS) -> Pairs:

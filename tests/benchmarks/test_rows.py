@@ -47,4 +47,4 @@ def test_a_slow_spell_that_meets_both_of_a_pair_leaves_its_ratio_alone():
 
 def test_the_detail_names_both_medians():
     text = Pairs((1.0, 3.0, 2.0), (4000.0, 6000.0, 5000.0)).detail("ours", "theirs", "images/s")
-    assert text == "ours 2 images/s, theirs 5,000 images/s"
+    assert text == "ours 2.000 images/s, theirs 5,000 images/s"
