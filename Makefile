@@ -2,7 +2,7 @@
 # creates .venv and installs what constraints.txt pins.
 #
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
-#   make test | lint | latency | bench-harness [ROWS="step pipeline"] | report [OUT=DIR] | setup | clean
+#   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | report [OUT=DIR] | setup | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +14,7 @@ MODELS ?=
 DATASET ?=
 OUT ?=
 ROWS ?=
+MINUTES ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
@@ -48,7 +49,7 @@ latency: $(READY) ## Time forward and backward of every network with pytest-benc
 	  --benchmark-columns=min,median,mean,stddev,max,rounds --benchmark-json=results/latency/latency.json
 
 bench-harness: $(READY) ## Measure what the harness costs: ratios to a bare step, to a DataLoader, to timm, to the floor
-	$(BIN)/python -m benchmarks.harness $(ROWS) $(if $(OUT),--out '$(OUT)')
+	$(BIN)/python -m benchmarks.harness $(ROWS) $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(OUT),--out '$(OUT)')
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'

@@ -83,9 +83,13 @@ def test_harness_over_source_loop(monkeypatch):
 
 def test_harness_over_timm_step(monkeypatch):
     monkeypatch.setattr(timm_step, "MODEL", "timm:resnet18")
-    row = only(list(timm_step.timm_step(TINY)))
-    assert row.subject == "timm:resnet18, source stem, batch 4, fp32, eager"
+    monkeypatch.setattr(timm_step, "PROCESSES", 2)
+    monkeypatch.setattr(timm_step, "in_fresh_process", lambda function, setting: function(setting))
+    (row,) = timm_step.timm_step(replace(TINY, repeats=3))
+    assert row.subject == "timm:resnet18, source stem, batch 4, fp32, eager; 2 processes"
     assert row.target == ">= 1.0"
+    assert row.repeats == 4  # two pairs in each of two processes
+    assert row.low > 0
 
 
 def test_modes_of_a_processor_are_named_for_what_they_compare():
