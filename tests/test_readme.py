@@ -12,6 +12,7 @@ import pytest
 from tiny_folder import make_tiny_folder
 from typer.testing import CliRunner
 
+from benchmarks.harness.table import Rows
 from resbench import registry
 from resbench.cli import app
 from resbench.plan import expand_models
@@ -90,3 +91,22 @@ def test_the_committed_files_are_what_their_records_say() -> None:
     for name in ("trials", "epochs", "profile", "summary"):
         frame: pd.DataFrame = getattr(results, name)
         assert frame.to_csv(index=False) == (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
+
+
+def test_the_harness_table_is_that_of_the_committed_measurement(tmp_path: Path) -> None:
+    committed = ROOT / "results" / "harness-cpu"
+    for name in ("harness.csv", "NOTES.md"):
+        (tmp_path / name).write_bytes((committed / name).read_bytes())
+    Rows(tmp_path).write_page()
+    page = (committed / "README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == page
+    shown = {
+        cells(line) for line in README.splitlines() if re.match(r"\| (harness /|pipeline /|start-up|growth)", line)
+    }
+    assert len(shown) >= 8
+    assert shown <= {cells(line)[:-1] for line in page.splitlines() if line.startswith("| ")}
+
+
+def cells(line: str) -> tuple[str, ...]:
+    """The cells of a line of a Markdown table."""
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
