@@ -23,9 +23,10 @@ from resbench.recipes import get_recipe
 from resbench.registry import model_entry
 from resbench.schema import PROFILED, EpochRecord, Trial, TrialRecord
 from resbench.store import planned_record
-from resbench.training.engine import Engine, initialise
+from resbench.training.engine import Engine
 from resbench.training.ledger import Ledger
 from resbench.training.loop import DivergedError, EpochReport, Loop, TrainingResult
+from resbench.training.optimizer import initialise
 
 Emit = Callable[[str, dict[str, Any]], None]
 """Takes a kind (phase, progress, notice, gate, epoch, profile, trial) and its data."""

@@ -23,9 +23,10 @@ from resbench.measure.profile import Subject
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings, Trial
 from resbench.training import ledger
-from resbench.training.engine import Engine, initialise
+from resbench.training.engine import Engine
 from resbench.training.ledger import Ledger
 from resbench.training.loop import Loop
+from resbench.training.optimizer import initialise
 from resbench.trial import Inputs
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")

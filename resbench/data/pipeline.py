@@ -17,6 +17,7 @@ import torch
 from resbench.compiling import compile_function
 from resbench.data import augment
 from resbench.data.datasets import Dataset, Split
+from resbench.data.stages import Stage, byte_stages, image_stages, last_stages
 from resbench.devices import is_out_of_memory
 from resbench.errors import InputError, in_one_line
 from resbench.recipes import Augmentation
@@ -68,16 +69,6 @@ def to_device(split: Split, device: torch.device) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """One part of an augmentation."""
-
-    draws: int
-    """Random numbers that it takes for an image."""
-    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """Takes a batch and its numbers [draws, B]; returns the batch."""
-
-
 class Pipeline:
     """Makes training and evaluation batches of one size from splits that are on the device.
 
@@ -120,9 +111,9 @@ class Pipeline:
         self._shift = (-mean / std).repeat(input_size[1])
         self._padding = augmentation.crop_padding
         self._padded = augment.reflect_columns(train.images, self._padding)
-        self._byte_stages = _byte_stages(augmentation)
-        self._image_stages = _image_stages(augmentation, input_size, train.images.shape[1:3])
-        self._last_stages = _last_stages(augmentation)
+        self._byte_stages = byte_stages(augmentation)
+        self._image_stages = image_stages(augmentation, input_size, train.images.shape[1:3])
+        self._last_stages = last_stages(augmentation)
         stages = (*self._byte_stages, *self._image_stages, *self._last_stages)
         self._draws_per_image = 2 * bool(self._padding) + sum(stage.draws for stage in stages)
         self._fill: Callable[..., None] = self._fill_batch
@@ -210,7 +201,7 @@ class Pipeline:
         """Does the work of :meth:`training_batch`, in one function so that the compiler sees all of it."""
         used = 0
 
-        def apply(stages: Sequence[_Stage], batch: torch.Tensor) -> torch.Tensor:
+        def apply(stages: Sequence[Stage], batch: torch.Tensor) -> torch.Tensor:
             nonlocal used
             for stage in stages:
                 batch = stage.apply(batch, draws[used : used + stage.draws])
@@ -263,39 +254,3 @@ class Pipeline:
         rows = pixels.reshape(batch, height, width * channels).float()
         rows_out = out.permute(0, 2, 3, 1).view(batch, height, width * channels)
         torch.addcmul(self._shift, rows, self._scales[pixels.dtype], out=rows_out)
-
-
-def _byte_stages(steps: Augmentation) -> list[_Stage]:
-    """What happens to the pixels as they are stored, uint8 [B, H, W, C]."""
-    if not steps.horizontal_flip:
-        return []
-    return [_Stage(1, lambda pixels, draw: augment.mirror(pixels, draw[0]))]
-
-
-def _image_stages(steps: Augmentation, input_size: tuple[int, int], stored_size: Sequence[int]) -> list[_Stage]:
-    """What happens to float images in 0..1, [B, C, H, W]; empty where bytes will do."""
-    height, width = input_size
-    larger = round(height * steps.resize_ratio), round(width * steps.resize_ratio)
-    stages = []
-    if larger != tuple(stored_size):
-        stages.append(_Stage(0, lambda images, draw: augment.resize(images, *larger)))
-    if steps.rotation_degrees:
-        stages.append(_Stage(1, lambda images, draw: augment.rotate(images, steps.rotation_degrees, draw[0])))
-    if larger != input_size:
-        stages.append(_Stage(0, lambda images, draw: augment.centre_crop(images, height, width)))
-    if steps.vertical_flip:
-        stages.append(_Stage(1, lambda images, draw: augment.flip_vertically(images, draw[0])))
-    if steps.colour_jitter is not None:
-        jitter = steps.colour_jitter
-        stages.append(_Stage(4, lambda images, draw: augment.colour_jitter(images, jitter, draw)))
-    if steps.grayscale_probability:
-        share = steps.grayscale_probability
-        stages.append(_Stage(1, lambda images, draw: augment.grayscale(images, share, draw[0])))
-    return stages
-
-
-def _last_stages(steps: Augmentation) -> list[_Stage]:
-    """What happens to normalised images, in place."""
-    if not steps.cutout:
-        return []
-    return [_Stage(2, lambda images, draw: augment.cutout(images, steps.cutout, draw))]

@@ -22,6 +22,7 @@ from resbench.devices import Device, is_out_of_memory, open_device
 from resbench.errors import in_one_line
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
+from resbench.training.optimizer import make_optimizer
 
 WARM_UP_STEPS = 3
 """Enough for cuDNN's search, for the optimizer's state and for a compiled step to settle."""
@@ -271,40 +272,3 @@ class Engine:
         """Goes back to eager and notes why."""
         self.compiled, self._logits, self._loss = False, self._eager_logits, self._eager_loss
         self.fallbacks.append(f"torch.compile failed ({in_one_line(error)}), eager instead")
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe, learning_rate: torch.Tensor) -> torch.optim.Optimizer:
-    """Builds the recipe's optimizer over the parameters that are trained, one fused update a step.
-
-    Args:
-        model: Parameters that need no gradient are left out.
-        recipe: Optimizer, momentum and weight decay (applied to every trained parameter).
-        learning_rate: A scalar tensor on the model's device that the loop writes to.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if recipe.optimizer == "adam":
-        on_cuda = learning_rate.device.type == "cuda"
-        return torch.optim.Adam(
-            trained, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True, capturable=on_cuda
-        )
-    return torch.optim.SGD(
-        trained,
-        lr=learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-
-
-def initialise(model: nn.Module, kind: str) -> None:
-    """Draws the initial weights that a recipe asks for, in place.
-
-    Args:
-        model: As its builder left it.
-        kind: ``model`` (nothing to do) or ``xavier_uniform`` (convolution and linear weights).
-    """
-    if kind == "xavier_uniform":
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)

@@ -26,7 +26,8 @@ from torch import nn
 from resbench.data.pipeline import PADDING
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
-from resbench.training.engine import Engine, Totals, initialise, make_optimizer
+from resbench.training.engine import Engine, Totals
+from resbench.training.optimizer import initialise, make_optimizer
 
 
 def reference_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
