@@ -59,10 +59,12 @@ class SourceLoop:
         self.model.train()
         for _ in range(PREFETCHED):
             next(self.batches)
-        self.step()
-        began = time.perf_counter()
-        images = sum(self.step() for _ in range(steps))  # .item() has waited for the last of them
-        return images / (time.perf_counter() - began)
+        # The sources set nothing, so these are torch's defaults; here only, since the other side has its own.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=True):
+            self.step()
+            began = time.perf_counter()
+            images = sum(self.step() for _ in range(steps))  # .item() has waited for the last of them
+            return images / (time.perf_counter() - began)
 
 
 def source_loop(setting: Setting) -> Iterator[Row]:
@@ -72,9 +74,6 @@ def source_loop(setting: Setting) -> Iterator[Row]:
     images, recipe = training_images(setting), get_recipe("common")
     bench = workbench(ours, MODEL, images)
     steps = bench.steps_in(setting.seconds)
-    # torch's defaults are the sources' own: they set nothing.
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = False
     source = SourceLoop(
         create_model(MODEL, num_classes=CLASSES, stem=setting.stem),
         Batches(images, recipe, setting.batch_size),
