@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from resbench.schema import EpochRecord, ProfileRecord, Trial, TrialRecord, columns, format_input
+from resbench.schema import (
+    MEASURING_VERSION,
+    EpochRecord,
+    Hits,
+    ProfileRecord,
+    Trial,
+    TrialRecord,
+    columns,
+    format_input,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +60,16 @@ class Collected:
     """The last profile of each network and setting."""
     suites: list[dict[str, Any]] = field(default_factory=list)
     """The ``suite`` events, less their trials."""
+    started: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The last ``start`` event of each trial that has left no record since."""
+    hits: dict[str, Hits] = field(default_factory=dict)
+    """Which test images each trial got right at its end."""
+    rulers: list[dict[str, Any]] = field(default_factory=list)
+    """The ``ruler`` events."""
+    noise_floors: list[dict[str, Any]] = field(default_factory=list)
+    """The ``noise_floor`` events."""
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    """The ``telemetry`` events."""
     events: int = 0
     """How many there were."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -64,21 +83,44 @@ class Collected:
             for data in event["trials"]:
                 self.trials.setdefault(data["trial_id"], data)
             self.suites.append({key: value for key, value in event.items() if key != "trials"})
+        elif kind == "start":
+            self._start(event)
         elif kind == "trial":
+            self.started.pop(event["trial_id"], None)
             self.trials[event["trial_id"]] = self._trial_row(event)
         elif kind == "epoch":
             self._add_epoch(event)
         elif kind == "profile":
             key = tuple(event.get(name) for name in _PROFILE_KEY)
             self.profiles[key] = self._row(event, _PROFILE)
+        elif kind == "hits":
+            self.hits[event["trial_id"]] = Hits.from_dict(event)
+        elif kind in (lists := {"ruler": self.rulers, "noise_floor": self.noise_floors, "telemetry": self.windows}):
+            lists[kind].append(event)
 
     def trial_frame(self) -> pd.DataFrame:
         """Returns ``trials.csv``: a row for every planned trial, in the order of planning."""
         rows = [
-            row if isinstance(row, tuple) else self._trial_row(planned_record(Trial.from_dict(row)).to_dict())
+            row if isinstance(row, tuple) else self._trial_row(self._unrecorded(Trial.from_dict(row)).to_dict())
             for row in self.trials.values()
         ]
         return _frame(rows, TrialRecord)
+
+    def _start(self, event: dict[str, Any]) -> None:
+        """Takes in that a trial begins, anew or from a checkpoint: what it left beyond that point counts no more."""
+        trial_id, steps = event["trial"]["trial_id"], event["steps"]
+        self.trials[trial_id] = event["trial"]
+        self.started[trial_id] = event
+        self.hits.pop(trial_id, None)
+        self.attempts[trial_id] = [row for row in self.attempts.get(trial_id, ()) if row[_STEPS] <= steps]
+
+    def _unrecorded(self, trial: Trial) -> TrialRecord:
+        """Returns the row of a trial that has left no record: it has not begun, or was cut off while it ran."""
+        row = planned_record(trial)
+        if (start := self.started.get(trial.trial_id)) is not None:
+            row.status, row.started_at = "interrupted", start["started_at"]
+            row.error = "it began and left no record: it is still running, or was ended together with its run"
+        return row
 
     def epoch_frame(self) -> pd.DataFrame:
         """Returns ``epochs.csv``, trial by trial."""
@@ -97,8 +139,9 @@ class Collected:
         attempt.append(self._row(event, _EPOCH))
 
     def _trial_row(self, record: dict[str, Any]) -> Row:
-        """Picks a trial's columns out of its record; its notes become one text."""
-        return self._row({**record, "notes": "; ".join(record.get("notes") or [])}, _TRIAL)
+        """Picks a trial's columns out of its record; lists become one text."""
+        texts = {name: "; ".join(record.get(name) or []) for name in ("notes", "verdict_reasons")}
+        return self._row({**record, **texts}, _TRIAL)
 
     def _row(self, event: dict[str, Any], names: tuple[str, ...]) -> Row:
         """Picks columns out of an event; one that it does not have is empty."""
@@ -132,6 +175,8 @@ def planned_record(trial: Trial, *, source: str = "") -> TrialRecord:
         precision=engine.precision,
         memory_format=engine.memory_format,
         batch_size=trial.batch_size,
+        micro_batch_size=trial.batch_size,
+        measuring_version=MEASURING_VERSION,
     )
 
 

@@ -4,9 +4,14 @@
 trial starts. Events:
 
 * ``suite``: a run began; holds the planned trials and where they run
+* ``ruler``: what the instruments said of known quantities, before the first trial
+* ``start``: a trial began, anew (``steps`` 0) or from a checkpoint; holds the trial
 * ``epoch``: an :class:`~resbench.schema.EpochRecord`
 * ``profile``: a :class:`~resbench.schema.ProfileRecord`
 * ``trial``: a :class:`~resbench.schema.TrialRecord`; a later one of the same ``trial_id`` replaces an earlier
+* ``hits``: which test images a trial got right at its end, see :class:`~resbench.schema.Hits`
+* ``telemetry``: what device and host said of themselves during a measured window
+* ``noise_floor``: how far the first trial's speed, measured again at the end, was from the first time
 """
 
 from __future__ import annotations
@@ -17,14 +22,15 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from resbench.errors import InputError, NothingMeasuredError
 from resbench.frames import collect, planned_record
-from resbench.schema import SCHEMA_VERSION
+from resbench.migrations import upgrade
+from resbench.schema import SCHEMA_VERSION, Hits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +117,8 @@ class Store:
                 try:
                     event = json.loads(line)
                     version, _ = int(event["schema_version"]), event["event"]
+                    if version < 1:
+                        raise ValueError(f"there is no schema version {version}")
                 except (ValueError, KeyError, TypeError) as error:
                     if not any(rest.strip() for rest in lines):
                         warnings.warn(f"{self.path}: the last line is torn and was left out", stacklevel=2)
@@ -121,12 +129,21 @@ class Store:
                         f"{self.path}, line {number}: written with schema version {version}; this resbench "
                         f"reads up to {SCHEMA_VERSION}. Read it with a newer resbench."
                     )
-                yield event
+                yield upgrade(event)
 
     def finished(self) -> set[str]:
         """Returns the ids of the trials that ended ``ok``: a run that is started again skips them."""
-        last = {event["trial_id"]: event["status"] for event in self.read() if event["event"] == "trial"}
-        return {trial_id for trial_id, status in last.items() if status == "ok"}
+        return {trial_id for trial_id, status in self.statuses().items() if status == "ok"}
+
+    def statuses(self) -> dict[str, str]:
+        """Returns how each trial that began has ended last; ``interrupted`` where it left no record."""
+        last: dict[str, str] = {}
+        for event in self.read():
+            if event["event"] == "trial":
+                last[event["trial_id"]] = event["status"]
+            elif event["event"] == "start":
+                last[event["trial"]["trial_id"]] = "interrupted"
+        return last
 
     def derive(self) -> Results:
         """Rewrites the CSV files from the events and returns their tables."""
@@ -160,6 +177,14 @@ class Results:
     """One row a cell: a trial's identity less its seed, with mean and spread over the seeds."""
     suites: tuple[dict[str, Any], ...] = ()
     """The ``suite`` events, oldest first, less their trials."""
+    hits: dict[str, Hits] = field(default_factory=dict)
+    """By trial id: which test images it got right at its end."""
+    rulers: tuple[dict[str, Any], ...] = ()
+    """The ``ruler`` events, oldest first."""
+    noise_floors: tuple[dict[str, Any], ...] = ()
+    """The ``noise_floor`` events, oldest first."""
+    windows: tuple[dict[str, Any], ...] = ()
+    """The ``telemetry`` events, oldest first."""
 
 
 def load_results(path: str | Path) -> Results:
@@ -186,6 +211,10 @@ def load_results(path: str | Path) -> Results:
         profile=collected.profile_frame(),
         summary=summarise(trials),
         suites=tuple(collected.suites),
+        hits=collected.hits,
+        rulers=tuple(collected.rulers),
+        noise_floors=tuple(collected.noise_floors),
+        windows=tuple(collected.windows),
     )
 
 

@@ -118,6 +118,7 @@ def test_the_epochs_of_a_trial_end_with_what_its_row_says(results: Results) -> N
 
 def test_every_column_that_an_ok_trial_on_a_processor_can_fill_is_filled(results: Results) -> None:
     only_elsewhere = {"compile_mode", "cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
+    only_elsewhere |= {"exit_code", "signal", "verdict", "clock_mhz", "temperature_c", "power_w", "other_load"}
     only_in_a_checkout = {"git_sha", "git_dirty"}
     empty = {column for column in columns(TrialRecord) if results.trials[column].isna().any()}
     assert empty - only_in_a_checkout <= only_elsewhere

@@ -1,100 +1,9 @@
-"""What a trial is and what it leaves: plain data, in the order in which the files show it.
-
-Every column of ``trials.csv``, ``epochs.csv`` and ``profile.csv`` is a field of a dataclass here, so there is
-one place that says which columns exist, what they mean and what unit they have. A unit stands in the name
-(``_s``, ``_ms``, ``_mib``, ``_j``); accuracies are fractions in 0..1; one multiply-add is one MAC and two FLOPs.
-A figure that was not measured is ``None`` (an empty cell), never 0.
-"""
+"""What a trial leaves: the columns of ``trials.csv``, ``epochs.csv`` and ``profile.csv``, in their order."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
 from typing import Any
-
-SCHEMA_VERSION = 1
-"""Version of the events in ``records.jsonl``; raise it when a field changes its name or meaning."""
-
-STATUSES = ("ok", "oom", "diverged", "timeout", "crashed", "interrupted", "not_run")
-"""How a planned trial can end; ``ok`` is the only one whose figures may enter a mean."""
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What changes the speed of a trial and not what it learns."""
-
-    device: str
-    """A torch device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
-    precision: str
-    """``fp32``, ``tf32`` (fp32 with TensorFloat-32 matrix products) or ``bf16`` (autocast)."""
-    compile: bool = False
-    """Whether ``torch.compile`` is asked for; the record says whether it ran."""
-    memory_format: str = "channels_last"
-    """``channels_last`` or ``contiguous``."""
-    cuda_graph: bool = False
-    """Whether the whole step is asked to be recorded as a CUDA graph and replayed."""
-    compile_mode: str = "default"
-    """The mode of ``torch.compile``: ``default``, ``reduce-overhead`` (graphs of its own around forward and backward)
-    or ``max-autotune-no-cudagraphs``."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One model x stem x dataset x recipe x budget x seed x engine settings: all that decides a result."""
-
-    model: str
-    stem: str
-    dataset: str
-    """The dataset's own name, never a path: the same images elsewhere are the same trial."""
-    dataset_fingerprint: str
-    """sha256 of the decoded pixels and labels."""
-    num_classes: int
-    input: tuple[int, int, int]
-    """Channels, height, width of what the model sees."""
-    recipe: str
-    batch_size: int
-    budget: str
-    """In canonical form, such as ``26ep``."""
-    seed: int
-    engine: EngineSettings
-    weights: str = "random"
-    """Where the initial weights come from: ``random``, ``default`` (torchvision's) or a state-dict file."""
-
-    @cached_property
-    def trial_id(self) -> str:
-        """The first 12 hexadecimal digits of the sha256 of every field, so it is stable across machines.
-
-        A setting that is younger than the records counts where it is not at its default: ids of before stay.
-        """
-        data = asdict(self)
-        if data["engine"]["compile_mode"] == "default":
-            del data["engine"]["compile_mode"]
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    @property
-    def label(self) -> str:
-        """How progress lines and log files call the trial."""
-        return f"{self.model} seed {self.seed}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON types, with ``trial_id`` first."""
-        return {"trial_id": self.trial_id, **asdict(self), "input": list(self.input)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Trial:
-        """Rebuilds a trial from :meth:`to_dict`."""
-        values = {key: value for key, value in data.items() if key != "trial_id"}
-        values["input"] = tuple(values["input"])
-        values["engine"] = EngineSettings(**values["engine"])
-        return cls(**values)
-
-
-def format_input(shape: tuple[int, int, int]) -> str:
-    """Writes (channels, height, width) the way the flags and the files do: ``3x32x32``."""
-    return "x".join(str(side) for side in shape)
 
 
 @dataclass
@@ -125,6 +34,10 @@ class TrialRecord:
     cuda_graph: bool | None = None
     """Whether whole steps were replayed from a CUDA graph."""
     batch_size: int | None = None
+    micro_batch_size: int | None = None
+    """Images of one forward and backward pass. Smaller than ``batch_size`` where memory ran out and ``--oom
+    accumulate`` was given: gradients are added up to the same batch, batch norm sees the smaller one, and the speed is
+    not comparable."""
     cpu_threads: int | None = None
     concurrent_seeds: int = 1
     """Seeds that trained at once on the device. Beyond 1 the time ledger is of a shared device; speed, latency and
@@ -135,6 +48,16 @@ class TrialRecord:
     phase: str | None = None
     """Where it ended: plan, data, build, profile, warm-up, train, eval, or done."""
     error: str | None = None
+    """The last line of what went wrong; ``logs/<trial_id>.log`` has the whole traceback."""
+    exit_code: int | None = None
+    """Of a process that ended without writing its record."""
+    signal: str | None = None
+    """What killed the process, such as ``SIGSEGV``."""
+    resumed: int = 0
+    """How often the trial went on from a checkpoint of an attempt that was cut short."""
+    verdict: str | None = None
+    """``valid`` or ``suspect``, with its reasons beside it; empty for a trial that was never judged."""
+    verdict_reasons: list[str] = field(default_factory=list)
     stopped_by: str | None = None
     """The budget's unit that ran out: ep, steps, img, s or flop."""
     overshoot: float | None = None
@@ -171,6 +94,14 @@ class TrialRecord:
     mfu: float | None = None
     """Training FLOPs a second over the device's dense peak; empty where the peak is not known."""
     energy_j: float | None = None
+    clock_mhz: float | None = None
+    """Mean over the training: a GPU's SM clock, a processor's frequency."""
+    temperature_c: float | None = None
+    """Highest during the training."""
+    power_w: float | None = None
+    """Mean over the training, as the device reports it."""
+    other_load: float | None = None
+    """Mean number of processor threads that other processes kept busy during the training."""
 
     # Result.
     test_accuracy: float | None = None
@@ -197,6 +128,7 @@ class TrialRecord:
     wall_s: float | None = None
 
     # Provenance.
+    measuring_version: int | None = None
     git_sha: str | None = None
     git_dirty: bool | None = None
     resbench: str | None = None

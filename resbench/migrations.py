@@ -1,0 +1,51 @@
+"""Older records, read as today's: one function a schema version, each from that version to the next.
+
+``records.jsonl`` is never rewritten. An event is upgraded as it is read, and stays on disk as it was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from resbench.schema import SCHEMA_VERSION
+
+Event = dict[str, Any]
+
+
+def _from_1(event: Event) -> Event:
+    """Version 2 added outcomes in full, verdicts and the version of the measuring code."""
+    if event["event"] != "trial":
+        return event
+    return {
+        **event,
+        "micro_batch_size": event.get("batch_size"),
+        "exit_code": None,
+        "signal": None,
+        "resumed": 0,
+        "verdict": None,
+        "verdict_reasons": [],
+        "measuring_version": 1,
+    }
+
+
+_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1}
+
+
+def upgrade(event: Event) -> Event:
+    """Returns an event as this version would have written it.
+
+    Args:
+        event: As it was read, of :data:`~resbench.schema.SCHEMA_VERSION` or older.
+
+    Raises:
+        ValueError: There never was such a version.
+    """
+    version = int(event["schema_version"])
+    if version == SCHEMA_VERSION:
+        return event
+    for older in range(version, SCHEMA_VERSION):
+        if older not in _UPGRADES:
+            raise ValueError(f"there is no schema version {older}")
+        event = _UPGRADES[older](event)
+    return {**event, "schema_version": SCHEMA_VERSION}
