@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from rich.markup import escape
@@ -129,12 +129,33 @@ def bench(
     concurrent_seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
     ] = None,
+    trial_timeout: Annotated[
+        str | None, typer.Option(help="End a trial that takes longer, such as 90s, 30min or 2h.")
+    ] = None,
+    oom: Annotated[
+        str | None,
+        typer.Option(help="Out of memory: record it, or accumulate (again, in halves of the batch, and say so)."),
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="What a trial may allocate on the host, such as 8GiB (Linux).")
+    ] = None,
+    checkpoint_every: Annotated[
+        str | None, typer.Option(help="What may be lost of a trial that is cut short, such as 60s.")
+    ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(help="Test the instruments first, and measure the first trial's speed again at the end."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run trials again that failed in this folder before.")
+    ] = False,
     out_folder: OutFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Train every network of a suite under one budget and record what each costs and reaches.
 
-    Flags replace what the suite file says. A trial that has ended well in the results folder is not run again.
+    Flags replace what the suite file says. The same command goes on where it was cut short: trials that ended are not
+    run again, one that was interrupted continues from its last checkpoint.
     """
     from resbench.bench import print_plan, run_and_report
     from resbench.plan import plan_suite
@@ -157,6 +178,11 @@ def bench(
         cuda_graph=cuda_graph,
         memory_format=memory_format,
         concurrent_seeds=concurrent_seeds,
+        trial_timeout=trial_timeout,
+        oom=oom,
+        memory_limit=memory_limit,
+        checkpoint_every=checkpoint_every,
+        calibrate=calibrate,
     )
     plan = plan_suite(
         chosen,
@@ -167,7 +193,7 @@ def bench(
     for notice in plan.notices:
         complain(notice, label="warning")
     print_plan(plan, folder)
-    if not dry_run and run_and_report(plan, folder):
+    if not dry_run and run_and_report(plan, folder, retry_failed=retry_failed):
         raise typer.Exit(FAILED_TRIALS)
 
 
@@ -232,7 +258,10 @@ def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) ->
 @_with_exit_codes
 def compare(
     base: Annotated[Path, typer.Argument(help="The results folder to compare with.")],
-    new: Annotated[Path, typer.Argument(help="The results folder that is judged.")],
+    new: Annotated[Path | None, typer.Argument(help="The results folder that is judged.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="published: BASE's accuracies beside published ones, in the place of NEW.")
+    ] = None,
     threshold: Annotated[
         str | None, typer.Option(help="Least change that counts, such as accuracy=0.3,throughput=5%.")
     ] = None,
@@ -240,14 +269,11 @@ def compare(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Compare two results folders; exit code 1 where something got worse, 4 where nothing is comparable."""
-    from resbench.compare import compare as compare_results
-    from resbench.compare import parse_thresholds
-    from resbench.store import load_results
+    from resbench.compare import compare_with, parse_thresholds
 
-    thresholds = parse_thresholds(threshold or "")
-    comparison = compare_results(load_results(base), load_results(new), thresholds)
+    comparison = compare_with(base, new, against=against, thresholds=parse_thresholds(threshold or ""))
     if as_json:
-        typer.echo(json.dumps(comparison.to_dicts(), indent=2))
+        typer.echo(json.dumps(comparison.to_json(), indent=2))
     elif as_markdown:
         typer.echo(comparison.to_markdown())
     else:
@@ -257,28 +283,47 @@ def compare(
 
 @app.command()
 @_with_exit_codes
+def reproduce(
+    folder: Annotated[Path, typer.Argument(help="A results folder.")],
+    trial_id: Annotated[str, typer.Argument(help="A trial's id there, or the beginning of it.")],
+    dataset: Annotated[str | None, typer.Option(help="Where its data are now, if they have moved.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where downloaded datasets are, or go.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Where its weights file is now, if it has moved.")] = None,
+    out_folder: OutFolder = None,
+) -> None:
+    """Run a stored trial again from its own record; exit code 1 where it does not fall within noise.
+
+    4 where there is nothing to hold the rerun against, 3 where the rerun fails.
+    """
+    from resbench.reproduce import reproduce as rerun
+
+    code = rerun(folder, trial_id, dataset=dataset, data_dir=data_dir, weights=weights, out_folder=out_folder)
+    raise typer.Exit(code)
+
+
+@app.command()
+@_with_exit_codes
 def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show the machine and the versions that a result made here would carry."""
-    import torch
+    """Show the machine and the versions that a result made here would carry, and test the instruments.
 
-    from resbench import provenance
-    from resbench.data.cache import cache_root
-    from resbench.devices import open_device, resolve_device
-    from resbench.precision import resolve_precision
+    A sleep, an allocation and convolutions of known size are measured, and what distorts measurements here is named.
+    Exit code 3 where an instrument is wrong.
+    """
+    from resbench.environment import distortions
+    from resbench.machine import calibrate_machine, default_engine, machine_facts, ruler_table
 
-    device = resolve_device("auto")
-    values: dict[str, Any] = {
-        "device": device,
-        "device_name": open_device(device).name,
-        "default_precision": resolve_precision("auto", device),
-        "cpu_threads": torch.get_num_threads(),
-        "cache": str(cache_root()),
-        **provenance.collect().to_dict(),
-    }
+    engine = default_engine()
+    facts, warnings = machine_facts(engine), distortions()
+    if not as_json:
+        print_pairs({key: "none" if value is None else str(value) for key, value in facts.items()})
+        for text in warnings:
+            complain(text, label="warning")
+    ruler = calibrate_machine(engine)
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
-        return
-    print_pairs({key: "none" if value is None else str(value) for key, value in values.items()})
+        typer.echo(json.dumps({**facts, "distortions": warnings, "ruler": ruler.to_dict()}, indent=2))
+    else:
+        print_table(ruler_table(ruler))
+    ruler.check()
 
 
 def _default_suite(device: str | None) -> str:

@@ -16,6 +16,18 @@ class InputError(ResbenchError):
     """Bad usage or bad input: the message says what was given, what is accepted and what to do."""
 
 
+class RulerError(ResbenchError):
+    """The instruments misread quantities that are known, so nothing may be measured with them."""
+
+    exit_code = 3
+
+
+class StorageError(ResbenchError):
+    """The records can no longer be written, so nothing more may be measured."""
+
+    exit_code = 3
+
+
 class NothingMeasuredError(ResbenchError):
     """There is nothing comparable, or nothing was measured."""
 

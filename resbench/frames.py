@@ -84,7 +84,10 @@ class Collected:
                 self.trials.setdefault(data["trial_id"], data)
             self.suites.append({key: value for key, value in event.items() if key != "trials"})
         elif kind == "start":
-            self._start(event)
+            self.trials[event["trial"]["trial_id"]] = event["trial"]
+            self.started[event["trial"]["trial_id"]] = event
+        elif kind == "training":
+            self._begin_training(event["trial_id"], event["steps"])
         elif kind == "trial":
             self.started.pop(event["trial_id"], None)
             self.trials[event["trial_id"]] = self._trial_row(event)
@@ -106,13 +109,11 @@ class Collected:
         ]
         return _frame(rows, TrialRecord)
 
-    def _start(self, event: dict[str, Any]) -> None:
-        """Takes in that a trial begins, anew or from a checkpoint: what it left beyond that point counts no more."""
-        trial_id, steps = event["trial"]["trial_id"], event["steps"]
-        self.trials[trial_id] = event["trial"]
-        self.started[trial_id] = event
+    def _begin_training(self, trial_id: str, steps: int) -> None:
+        """Takes in that a training begins, anew or from a checkpoint; what was left beyond counts no more."""
         self.hits.pop(trial_id, None)
-        self.attempts[trial_id] = [row for row in self.attempts.get(trial_id, ()) if row[_STEPS] <= steps]
+        if trial_id in self.attempts:
+            self.attempts[trial_id] = [row for row in self.attempts[trial_id] if row[_STEPS] <= steps]
 
     def _unrecorded(self, trial: Trial) -> TrialRecord:
         """Returns the row of a trial that has left no record: it has not begun, or was cut off while it ran."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from resbench.budget import Budget, parse_budget, plan_spending
+from resbench.conduct import Conduct
 from resbench.data.datasets import Dataset, DatasetUnavailableError, load_dataset
 from resbench.devices import resolve_device
 from resbench.errors import InputError, unknown
@@ -19,8 +20,9 @@ from resbench.precision import resolve_precision
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import check_stem, list_models, model_entry
 from resbench.schema import EngineSettings, Trial, format_input
-from resbench.suite import EngineOptions, Suite, parse_input
+from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
 from resbench.trial import Inputs
+from resbench.units import parse_duration, parse_memory
 
 COMPILE_MODES = {
     "off": None,
@@ -30,6 +32,8 @@ COMPILE_MODES = {
 }
 """What ``compile`` may say, and the mode of ``torch.compile`` that it means; ``auto`` is one of the first two."""
 SWITCH = ("auto", "on", "off")
+WHERE_MEMORY_ENDS = ("record", "accumulate")
+"""What ``oom`` may say."""
 MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
@@ -40,6 +44,7 @@ class Plan:
     suite: Suite
     trials: list[Trial]
     inputs: Inputs
+    conduct: Conduct
     notices: list[str]
     """What the user must know, such as a dataset that took another's place."""
 
@@ -68,6 +73,7 @@ def plan_suite(
             "Give another budget, or concurrent_seeds = 1."
         )
     engine = resolve_engine(suite.engine)
+    conduct = resolve_conduct(suite.run, concurrent_seeds=suite.engine.concurrent_seeds)
     shape = parse_input(suite.input) if suite.input else None
     _check_weights(suite, models)
 
@@ -94,7 +100,7 @@ def plan_suite(
     ]
     _check_fit(dataset, shape, batch_size, recipe)
     _check_budget(budget, trials, len(dataset.train) // batch_size)
-    return Plan(suite, trials, inputs, notices)
+    return Plan(suite, trials, inputs, conduct, notices)
 
 
 def expand_models(names: list[str]) -> list[str]:
@@ -146,6 +152,25 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
         memory_format=options.memory_format,
         cuda_graph=graph,
         compile_mode=mode or "default",
+    )
+
+
+def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduct:
+    """Reads the amounts of a ``[run]`` table.
+
+    Raises:
+        InputError: One of them is wrong.
+    """
+    if options.oom not in WHERE_MEMORY_ENDS:
+        raise unknown("oom setting", options.oom, WHERE_MEMORY_ENDS)
+    timeout, limit = options.trial_timeout, options.memory_limit
+    return Conduct(
+        trial_timeout_s=None if timeout is None else parse_duration(timeout, "the trial timeout"),
+        checkpoint_every_s=parse_duration(options.checkpoint_every, "the time between checkpoints"),
+        accumulate=options.oom == "accumulate",
+        memory_limit_mib=None if limit is None else parse_memory(limit, "the memory limit"),
+        concurrent_seeds=concurrent_seeds,
+        calibrate=options.calibrate,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import subprocess
@@ -18,6 +19,8 @@ class Provenance:
 
     git_sha: str | None
     git_dirty: bool | None
+    git_diff_hash: str | None
+    """The first 12 hexadecimal digits of the sha256 of what is not committed; ``None`` where all of it is."""
     resbench: str
     torch: str
     torchvision: str
@@ -43,10 +46,11 @@ def collect() -> Provenance:
     has_cuda = torch.cuda.is_available()
     cudnn = torch.backends.cudnn.version() if has_cuda else None
     sha = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no") if sha else None
+    changes = _git("diff", "HEAD", "--binary", "--no-ext-diff") if sha else None
     return Provenance(
         git_sha=sha,
         git_dirty=None if changes is None else bool(changes),
+        git_diff_hash=hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None,
         resbench=_version("resbench"),
         torch=torch.__version__,
         torchvision=_version("torchvision"),
@@ -73,7 +77,7 @@ def _git(*arguments: str) -> str | None:
         return None
     command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STEMS = ("source", "cifar")
 """How a network may begin: as its source has it, or with a 3x3 stride-1 convolution and no max-pool."""
 
+LONGEST_NAME = 100
+"""Characters of a model's name."""
+
 _REQUIRED_KEYWORDS = {"num_classes", "in_channels", "stem"}
 _OPTIONAL_KEYWORDS = {"input_size", "weights"}
 
@@ -82,7 +85,8 @@ def register_model(
 
     Raises:
         DuplicateModelError: The name is taken, be it by a network of this project.
-        InputError: The builder cannot be called with those keywords, or there is a colon in the name.
+        InputError: The builder cannot be called with those keywords, or the name has a colon or is one that could
+            not be given to a command, shown or told from a wildcard.
     """
 
     def register(builder: _B) -> _B:
@@ -93,6 +97,11 @@ def register_model(
             )
         if ":" in name:
             raise InputError(f"the model name {name!r} has a colon, which ends a library's name: leave it out.")
+        if not (name[:1].isalnum() and name.isprintable() and len(name) <= LONGEST_NAME) or set(name) & set(",*?["):
+            raise InputError(
+                f"the model name {name!r} cannot be used. It begins with a letter or a digit, has at most "
+                f"{LONGEST_NAME} printable characters, and none of , * ? [ among them."
+            )
         optional = _OPTIONAL_KEYWORDS & set(inspect.signature(builder).parameters)
         _check_callable(name, builder, _REQUIRED_KEYWORDS | optional)
         _ENTRIES[name] = ModelEntry(

@@ -1,99 +1,219 @@
-"""Running a suite from its plan to its report: what ``resbench bench`` and :func:`resbench.run_suite` do."""
+"""Running a suite from its plan to its tables: what ``resbench bench`` and :func:`resbench.run_suite` do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from resbench import provenance
-from resbench.executors.local import run_trials
-from resbench.executors.process import ignoring_interrupts
+from resbench.errors import InputError, ResbenchError
+from resbench.executors.interrupts import ignoring_interrupts, interruptible
+from resbench.executors.local import OnMessage, run_trials
+from resbench.executors.process import run_in_process
+from resbench.locks import device_lock, folder_lock
+from resbench.machine import calibrate_machine
+from resbench.measure.ruler import Ruler
+from resbench.noise import again_job, noise_floor, steps_to_repeat
 from resbench.plan import Plan, plan_suite
 from resbench.schema import Trial
-from resbench.store import Results, Store
+from resbench.store import Results, Standing, Store
 from resbench.suite import Suite, load_suite, make_suite
+from resbench.unchanged import check_unchanged
 
-OnMessage = Callable[[Trial, str, dict[str, Any]], None]
+Say = Callable[[str], None]
+AGAIN = ("interrupted", "not_run")
+"""Statuses of trials that a run which goes on takes up again without being asked."""
 
 
-def run_plan(
-    plan: Plan,
-    out: Path,
-    *,
-    waiting: list[Trial] | None = None,
-    on_message: OnMessage = lambda trial, kind, data: None,
-) -> tuple[Results, list[Trial]]:
-    """Runs a plan's trials that have not yet ended well in this folder, and derives its tables.
+class SuiteRun:
+    """A plan and the results folder that it runs in, which is this process's as long as :func:`open_run` lasts.
+
+    Attributes:
+        waiting: Trials that are going to run.
+        done: Trials that ended ``ok`` here before.
+        failed: Trials that ended otherwise here before, and are not run again unless that is asked for.
+    """
+
+    def __init__(self, plan: Plan, store: Store, standing: Standing, *, retry_failed: bool) -> None:
+        self.plan, self.store, self.standing = plan, store, standing
+        status = standing.statuses.get
+        self.done = [trial for trial in plan.trials if status(trial.trial_id) == "ok"]
+        failed = [trial for trial in plan.trials if status(trial.trial_id, "not_run") not in ("ok", *AGAIN)]
+        self.failed = [] if retry_failed else failed
+        out = {trial.trial_id for trial in (*self.done, *self.failed)}
+        self.waiting = [trial for trial in plan.trials if trial.trial_id not in out]
+
+    def run(
+        self,
+        *,
+        on_message: OnMessage = lambda trial, kind, data: None,
+        say: Say = lambda text: None,
+    ) -> Results:
+        """Runs what waits: the ruler, the trials, the first of them measured again, the tables.
+
+        Args:
+            on_message: Told of everything that the trials emit.
+            say: Told what happens between them.
+
+        Raises:
+            RulerError: An instrument misreads what is known: nothing was run.
+            StorageError: The records cannot be written any more; nothing more is run.
+            KeyboardInterrupt: The user pressed Ctrl-C. Everything that ended is recorded and the tables are derived.
+        """
+        if not self.waiting:
+            return self.store.derive()
+        plan, store = self.plan, self.store
+        try:
+            with interruptible(), device_lock(plan.trials[0].engine.device, on_wait=say):
+                ruler = self._calibrate(say) if plan.conduct.calibrate else None
+                self._announce()
+                if ruler is not None:
+                    store.append("ruler", ruler.to_dict())
+                    ruler.check()
+                first = _First(self.waiting, on_message)
+                run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct)
+                if plan.conduct.calibrate and first.row is not None:
+                    self._measure_again(first.trial, first.row, say)
+        except BaseException:
+            # The tables of what ended; what stopped the run is what the user must hear of.
+            with ignoring_interrupts(), contextlib.suppress(ResbenchError, OSError):
+                store.derive()
+            raise
+        with ignoring_interrupts():
+            return store.derive()
+
+    def _announce(self) -> None:
+        """Records what is planned."""
+        plan = self.plan
+        self.store.append(
+            "suite",
+            {
+                "suite": plan.suite.model_dump(),
+                "inputs": plan.inputs.to_dict(),
+                "notices": plan.notices,
+                "trials": [trial.to_dict() for trial in plan.trials],
+                "provenance": provenance.collect().to_dict(),
+                "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+    def _calibrate(self, say: Say) -> Ruler:
+        """Tests the instruments in a process like a trial's.
+
+        Raises:
+            RulerError: They could not be tested.
+            InputError: The trials that the folder holds ran on another device.
+        """
+        say("testing the instruments on known quantities")
+        ruler = calibrate_machine(self.plan.trials[0].engine)
+        others = self.standing.device_names - {ruler.device_name}
+        if others:
+            raise InputError(
+                f"the results folder {str(self.store.folder)!r} holds trials of {' and '.join(sorted(others))}, and "
+                f"this is {ruler.device_name}. Give another folder with --out: `resbench compare` reads both."
+            )
+        return ruler
+
+    def _measure_again(self, trial: Trial, row: dict[str, Any], say: Say) -> None:
+        """Measures the first trial's speed again: by how much the machine differs from itself."""
+        say(f"measuring {trial.label} again, for the noise floor")
+        again: list[dict[str, Any]] = []
+        ended = run_in_process(
+            again_job,
+            (trial, self.plan.inputs, steps_to_repeat(row)),
+            log=self.store.folder / "logs" / "again.log",
+            on_message=lambda kind, data: again.append(data),
+        )
+        if again:
+            self.store.append("noise_floor", noise_floor(row, again[0]))
+        else:
+            say(f"the noise floor could not be measured: {ended}")
+
+
+class _First:
+    """Hands messages on, and keeps the row of the first trial whose speed can be measured again as it was."""
+
+    def __init__(self, trials: list[Trial], on_message: OnMessage) -> None:
+        self.trial, self.on_message = trials[0], on_message
+        self.row: dict[str, Any] | None = None
+
+    def __call__(self, trial: Trial, kind: str, data: dict[str, Any]) -> None:
+        as_planned = kind == "trial" and data["status"] == "ok" and data["micro_batch_size"] == trial.batch_size
+        if self.row is None and as_planned:
+            self.trial, self.row = trial, data
+        self.on_message(trial, kind, data)
+
+
+@contextlib.contextmanager
+def open_run(plan: Plan, out: Path, *, retry_failed: bool = False) -> Iterator[SuiteRun]:
+    """Takes a results folder for a plan, which is made where there is none; no other process runs in it meanwhile.
+
+    Args:
+        plan: From :func:`resbench.plan.plan_suite`.
+        out: The results folder.
+        retry_failed: Whether trials that failed here before are run again.
+
+    Raises:
+        InputError: The folder cannot be written to, is in use, holds another suite, or records that cannot be read.
+    """
+    store = Store(out, create=True)
+    with folder_lock(out):
+        standing = store.standing()
+        check_unchanged(plan, standing, out)
+        yield SuiteRun(plan, store, standing, retry_failed=retry_failed)
+
+
+def run_plan(plan: Plan, out: Path, *, retry_failed: bool = False, **options: Any) -> tuple[Results, list[Trial]]:
+    """Runs a plan's trials that have not yet ended in this folder, and derives its tables.
 
     Args:
         plan: From :func:`resbench.plan.plan_suite`.
         out: The results folder; made where it does not exist.
-        waiting: From :func:`waiting_trials`, where a caller has asked already; the records are not read again.
-        on_message: Told of everything that the trials emit.
+        retry_failed: Whether trials that failed here before are run again.
+        **options: Of :meth:`SuiteRun.run`.
 
     Returns:
-        The folder's results, and the trials that were skipped because they are done.
+        The folder's results, and the trials that were not run because they had ended before.
 
     Raises:
-        InputError: The folder cannot be written to.
-        KeyboardInterrupt: The user pressed Ctrl-C. Everything that ended is recorded and the tables are derived.
+        InputError: As :func:`open_run`.
+        ResbenchError: As :meth:`SuiteRun.run`.
+        KeyboardInterrupt: As :meth:`SuiteRun.run`.
     """
-    if waiting is None:
-        waiting = waiting_trials(plan, out)
-    store = Store(out)
-    store.append(
-        "suite",
-        {
-            "suite": plan.suite.model_dump(),
-            "notices": plan.notices,
-            "trials": [trial.to_dict() for trial in plan.trials],
-            "provenance": provenance.collect().to_dict(),
-            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
-    try:
-        run_trials(
-            waiting,
-            plan.inputs,
-            store,
-            on_message=on_message,
-            concurrent_seeds=plan.suite.engine.concurrent_seeds,
-        )
-    finally:
-        with ignoring_interrupts():  # a second Ctrl-C must not cost the tables
-            results = store.derive()
-    ran = set(waiting)
-    return results, [trial for trial in plan.trials if trial not in ran]
+    with open_run(plan, out, retry_failed=retry_failed) as run:
+        results = run.run(**options)
+        return results, [trial for trial in plan.trials if trial in {*run.done, *run.failed}]
 
 
-def waiting_trials(plan: Plan, out: Path) -> list[Trial]:
-    """Returns a plan's trials that have not yet ended well in a results folder, which is made where there is none.
-
-    Raises:
-        InputError: The folder cannot be written to, or holds records that cannot be read.
-    """
-    finished = Store(out, create=True).finished()
-    return [trial for trial in plan.trials if trial.trial_id not in finished]
-
-
-def run_suite(suite: str | Suite, *, out: str | Path, data_dir: str | Path | None = None, **changes: Any) -> Results:
+def run_suite(
+    suite: str | Suite,
+    *,
+    out: str | Path,
+    data_dir: str | Path | None = None,
+    retry_failed: bool = False,
+    **changes: Any,
+) -> Results:
     """Runs a suite and returns its results.
 
-    Trials that have ended well in the folder before are not run again.
+    Trials that have ended in the folder before are not run again.
 
     Args:
         suite: A suite's name, the path of its TOML file, or a :class:`~resbench.suite.Suite`.
         out: The results folder.
         data_dir: Where downloaded datasets are, or go; the user's cache folder by default.
+        retry_failed: Whether trials that failed there before are run again.
         **changes: Fields of the suite to replace, such as ``budget="2ep"`` or ``models=["resnet34"]``.
 
     Raises:
         InputError: Anything about the suite, its data or the folder is wrong.
+        RulerError: The instruments misread known quantities.
+        StorageError: The records cannot be written any more.
 
     In a script, call it below ``if __name__ == "__main__":``, since each trial runs in a spawned process.
     """
     chosen = load_suite(suite, **changes) if isinstance(suite, str) else make_suite(suite.model_dump(), **changes)
     plan = plan_suite(chosen, data_dir=Path(data_dir) if data_dir else None)
-    return run_plan(plan, Path(out))[0]
+    return run_plan(plan, Path(out), retry_failed=retry_failed)[0]

@@ -5,7 +5,8 @@ trial starts. Events:
 
 * ``suite``: a run began; holds the planned trials and where they run
 * ``ruler``: what the instruments said of known quantities, before the first trial
-* ``start``: a trial began, anew (``steps`` 0) or from a checkpoint; holds the trial
+* ``start``: a trial's process is about to be started; holds the trial
+* ``training``: its training begins, at step 0 or where a checkpoint stands
 * ``epoch``: an :class:`~resbench.schema.EpochRecord`
 * ``profile``: a :class:`~resbench.schema.ProfileRecord`
 * ``trial``: a :class:`~resbench.schema.TrialRecord`; a later one of the same ``trial_id`` replaces an earlier
@@ -16,6 +17,7 @@ trial starts. Events:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -27,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from resbench.errors import InputError, NothingMeasuredError
+from resbench.errors import InputError, NothingMeasuredError, StorageError
 from resbench.frames import collect, planned_record
 from resbench.migrations import upgrade
 from resbench.schema import SCHEMA_VERSION, Hits
@@ -40,6 +42,18 @@ __all__ = ["RECORDS", "TORN", "Results", "Store", "load_results", "planned_recor
 RECORDS = "records.jsonl"
 TORN = "records.torn"
 """Where a line goes that a crash or a full disk cut short, so that the next event starts a fresh line."""
+
+
+@dataclass
+class Standing:
+    """What a results folder holds, as far as a run that goes on in it must know."""
+
+    statuses: dict[str, str]
+    """How each trial that began has ended last, by id; ``interrupted`` where it left no record."""
+    suite: dict[str, Any] | None
+    """The last ``suite`` event."""
+    device_names: set[str]
+    """Where its ``ok`` trials ran."""
 
 
 class Store:
@@ -79,19 +93,29 @@ class Store:
         A float that is not finite (the loss of a diverged trial) is written as ``null``: JSON has no NaN.
 
         Raises:
-            InputError: The disk refused it (full, gone, read-only); what was recorded before stays readable.
+            StorageError: The disk refused it (full, gone, read-only); what was recorded before stays readable.
         """
         stamped = {"schema_version": SCHEMA_VERSION, "event": event, **data}
         line = json.dumps(_finite(stamped), allow_nan=False)
         try:
             with self.path.open("rb+") as file:
                 _start_line(file, self.folder / TORN)
-                file.write(line.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                end = file.tell()
+                try:
+                    file.write(line.encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    _cut(file, end)
+                    raise
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{self.path} is gone: the results folder was moved or removed while trials ran. Nothing more is run."
+            ) from error
         except OSError as error:
-            raise InputError(
-                f"cannot append to {self.path}: {error.strerror or error}. What was recorded before is intact."
+            raise StorageError(
+                f"cannot append to {self.path}: {error.strerror or error}. What was recorded before is intact; the "
+                "same command goes on from there."
             ) from error
 
     def events(self) -> list[dict[str, Any]]:
@@ -131,19 +155,19 @@ class Store:
                     )
                 yield upgrade(event)
 
-    def finished(self) -> set[str]:
-        """Returns the ids of the trials that ended ``ok``: a run that is started again skips them."""
-        return {trial_id for trial_id, status in self.statuses().items() if status == "ok"}
-
-    def statuses(self) -> dict[str, str]:
-        """Returns how each trial that began has ended last; ``interrupted`` where it left no record."""
-        last: dict[str, str] = {}
+    def standing(self) -> Standing:
+        """Returns what a run that goes on here must know, in one pass over the events."""
+        standing = Standing({}, None, set())
         for event in self.read():
             if event["event"] == "trial":
-                last[event["trial_id"]] = event["status"]
+                standing.statuses[event["trial_id"]] = event["status"]
+                if event["status"] == "ok" and event.get("device_name"):
+                    standing.device_names.add(event["device_name"])
             elif event["event"] == "start":
-                last[event["trial"]["trial_id"]] = "interrupted"
-        return last
+                standing.statuses[event["trial"]["trial_id"]] = "interrupted"
+            elif event["event"] == "suite":
+                standing.suite = event
+        return standing
 
     def derive(self) -> Results:
         """Rewrites the CSV files from the events and returns their tables."""
@@ -225,6 +249,12 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cut(file: BinaryIO, end: int) -> None:
+    """Takes back what a full disk let through of a line, where it lets that."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.fileno(), end)
 
 
 def _start_line(file: BinaryIO, torn: Path) -> None:

@@ -36,6 +36,28 @@ class EngineOptions(BaseModel):
     measured before, one at a time, and a seed's accuracy is what it is alone."""
 
 
+class RunOptions(BaseModel):
+    """The ``[run]`` table: how trials are watched over.
+
+    What a trial learns does not depend on it, and a run that goes on may change it.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    trial_timeout: str | None = None
+    """Such as ``30min``: a trial that takes longer is ended and recorded as ``timeout``. None where it is not given."""
+    checkpoint_every: str = "60s"
+    """How much of a trial may be lost when it is cut short."""
+    oom: str = "record"
+    """Where memory runs out: ``record`` it and go on with the next trial, or ``accumulate``: run the trial again in
+    halves of its batch whose gradients are added up, and say so in its row."""
+    memory_limit: str | None = None
+    """Such as ``8GiB``: what a trial may allocate on the host (Linux); what is available where it is not given and the
+    trial runs on the processor."""
+    calibrate: bool = True
+    """Test the instruments before the first trial, and measure that one's speed again after the last."""
+
+
 class Suite(BaseModel):
     """What to compare, and what is the same for all."""
 
@@ -61,6 +83,7 @@ class Suite(BaseModel):
     weights: str | None = None
     """For models that take them: ``random``, ``default`` or a state-dict file."""
     engine: EngineOptions = EngineOptions()
+    run: RunOptions = RunOptions()
 
     @field_validator("seeds")
     @classmethod
@@ -74,6 +97,10 @@ class Suite(BaseModel):
     def seed_list(self) -> list[int]:
         """The seeds themselves."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+TABLES: dict[str, type[BaseModel]] = {"engine": EngineOptions, "run": RunOptions}
+"""The tables of a suite file, by name."""
 
 
 def suite_folders() -> list[Path]:
@@ -92,8 +119,8 @@ def load_suite(name: str, **changes: Any) -> Suite:
 
     Args:
         name: A name from :func:`suite_names`, or the path of a TOML file.
-        **changes: Fields that replace the file's, unless they are ``None``. Fields of ``engine`` are given by
-            their own names.
+        **changes: Fields that replace the file's, unless they are ``None``. Fields of ``engine`` and ``run`` are
+            given by their own names.
 
     Raises:
         InputError: There is no such suite, or it is not valid; the message names the key and the nearest.
@@ -121,10 +148,13 @@ def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any
         InputError: A key or a value is wrong; every fault is named.
     """
     given = {key: value for key, value in changes.items() if value is not None}
-    engine = {key: given.pop(key) for key in EngineOptions.model_fields if key in given}
+    in_tables = {
+        name: {key: given.pop(key) for key in table.model_fields if key in given} for name, table in TABLES.items()
+    }
     merged = {**data, **given}
-    if engine and isinstance(merged.get("engine", {}), dict):  # what is not a table is refused below
-        merged["engine"] = {**merged.get("engine", {}), **engine}
+    for name, fields in in_tables.items():
+        if fields and isinstance(merged.get(name, {}), dict):  # what is not a table is refused below
+            merged[name] = {**merged.get(name, {}), **fields}
     try:
         return Suite.model_validate(merged)
     except ValidationError as error:
@@ -139,7 +169,7 @@ def _explain(fault: Any) -> str:
         rest = [part for part in rest if part.isdecimal()]
     key = ".".join([first, *rest])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_hint(rest[-1] if rest else first, in_engine=bool(rest))}"
+        return f"unknown key {key!r}{_hint(rest[-1] if rest else first, table=first if rest else None)}"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     if fault["type"] == "model_type":
@@ -148,11 +178,14 @@ def _explain(fault: Any) -> str:
     return f"the key {key!r} is {fault['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _hint(name: str, *, in_engine: bool) -> str:
-    """Says which key an unknown one may be meant for: the same in the other table, or the nearest of its own."""
-    here, other = (EngineOptions, Suite) if in_engine else (Suite, EngineOptions)
-    if name in other.model_fields:
-        return ", it belongs above [engine]" if in_engine else ", it belongs below [engine]"
+def _hint(name: str, *, table: str | None) -> str:
+    """Says which key an unknown one may be meant for: the same in another table, or the nearest of its own."""
+    here = TABLES[table] if table else Suite
+    if table and name in Suite.model_fields:
+        return f", it belongs above [{table}]"
+    for other, fields in TABLES.items():
+        if other != table and name in fields.model_fields:
+            return f", it belongs below [{other}]"
     close = nearest(name, here.model_fields, limit=1)
     return f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(here.model_fields)})"
 

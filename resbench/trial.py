@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from resbench import provenance
-from resbench.budget import parse_budget, plan_spending
+from resbench.budget import Spending, parse_budget, plan_spending
+from resbench.conduct import Attempt
 from resbench.data.datasets import Dataset, load_dataset
 from resbench.data.pipeline import Pipeline, normalisation_of, to_device
 from resbench.devices import is_out_of_memory, open_device
-from resbench.errors import InputError, in_one_line
-from resbench.measure.profile import Profile, Subject, measure_profile, profile_record
-from resbench.precision import apply_precision, peak_flops
+from resbench.errors import InputError
+from resbench.measure.profile import Subject, measure_profile, profile_record
+from resbench.measure.telemetry import Telemetry
+from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
-from resbench.registry import model_entry
-from resbench.schema import PROFILED, EpochRecord, Trial, TrialRecord
-from resbench.store import planned_record
+from resbench.recorder import Emit, Recorder
+from resbench.schema import MEASURING_VERSION, Trial, TrialRecord
+from resbench.training.checkpoint import Checkpoints
 from resbench.training.engine import Engine
 from resbench.training.ledger import Ledger
-from resbench.training.loop import DivergedError, EpochReport, Loop, TrainingResult
+from resbench.training.loop import DivergedError, Loop, TrainingResult
 from resbench.training.optimizer import initialise
 
-Emit = Callable[[str, dict[str, Any]], None]
-"""Takes a kind (phase, progress, notice, gate, epoch, profile, trial) and its data."""
-
 ALONE_STEPS = 50
-"""Training steps that tell the speed of a trial that is going to share its device."""
+"""Training steps that tell the speed of a trial that is going to share its device, or that is measured again."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +42,34 @@ class Inputs:
     weights: str | None = None
     """``random``, ``default``, a state-dict file, or ``None`` for the network's own default."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON types."""
+        return {
+            "dataset": self.dataset,
+            "data_dir": None if self.data_dir is None else str(self.data_dir),
+            "resize": None if self.resize is None else list(self.resize),
+            "weights": self.weights,
+        }
 
-def run_trial(trial: Trial, inputs: Inputs, emit: Emit, *, together: int = 1) -> TrialRecord:
+
+def run_trial(trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt | None = None) -> TrialRecord:
     """Runs one trial in this process and returns its record, however it ends.
 
     Args:
         trial: What to run.
         inputs: Where its data and weights are.
-        emit: Told of phases, progress, notices, the profile and epochs as they come.
-        together: How many trials train at once on the device. Beyond 1 the training's speed is measured before,
-            and a ``gate`` is emitted where what is measured ends.
+        emit: Told of everything as it comes, see :data:`~resbench.recorder.Emit`. Where several trials train
+            together, a ``gate`` is emitted where what is measured alone ends.
+        attempt: How many train together, in which parts the batch is taken, where checkpoints go.
     """
-    return _Run(trial, inputs, emit, together).run()
+    return TrialRun(trial, inputs, emit, attempt or Attempt()).run()
 
 
-class _Run:
-    """One trial on its way: the record fills up phase by phase."""
+class TrialRun:
+    """One trial on its way, phase by phase."""
 
-    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, together: int) -> None:
-        self.trial, self.inputs, self.emit, self.together = trial, inputs, emit, together
+    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt) -> None:
+        self.trial, self.inputs, self.attempt = trial, inputs, attempt
         self.recipe = get_recipe(trial.recipe)
         self.subject = Subject(
             model=trial.model,
@@ -73,75 +78,82 @@ class _Run:
             num_classes=trial.num_classes,
             batch_size=trial.batch_size,
             engine=trial.engine,
+            micro_batch_size=attempt.micro_batch_size,
         )
-        self.record = planned_record(trial, source=model_entry(trial.model).source)
-        self.ledger = Ledger()
-        self.flops_per_image = 0
-        self.best = 0.0
+        self.recorder = Recorder(trial, attempt, emit)
+        self.ledger, self.phase = self.recorder.ledger, self.recorder.phase
 
     def run(self) -> TrialRecord:
         """Runs every phase; an exception becomes the record's outcome."""
-        record = self.record
-        record.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        recorder = self.recorder
         try:
-            self._phase("data")
-            self._set_up()
-            dataset = self._load()
-            with self.ledger.part("profile"):
-                engine = self._profile()
-            self._train(dataset, engine)
-            record.status, record.phase = "ok", "done"
+            self.phase("data")
+            self.set_up()
+            dataset = self.load()
+            engine = self.profile()
+            self._train(dataset, engine, self._checkpoints())
+            recorder.judge(dataset.test)
+            recorder.record.status, recorder.record.phase = "ok", "done"
         except DivergedError as error:
-            self._ended("diverged", error)
+            recorder.record.steps = error.step
+            recorder.ended("diverged", error)
         except InputError as error:
-            self._ended("not_run", error)
+            recorder.ended("not_run", error)
         except Exception as error:
             traceback.print_exc()
-            self._ended("oom" if is_out_of_memory(error) else "crashed", error)
-        for column, seconds in self.ledger.columns().items():
-            setattr(record, column, seconds)
-        return record
+            recorder.ended("oom" if is_out_of_memory(error) else "crashed", error)
+        return recorder.close()
 
-    def _ended(self, status: str, error: BaseException) -> None:
-        """Notes how the trial ended; the phase stays the one it ended in."""
-        self.record.status = status
-        self.record.error = in_one_line(error)
-
-    def _phase(self, name: str) -> None:
-        """Says and notes which phase begins."""
-        self.record.phase = name
-        self.emit("phase", {"phase": name})
-
-    def _set_up(self) -> None:
+    def set_up(self) -> None:
         """Opens the device and notes where the trial runs."""
-        engine, record = self.trial.engine, self.record
-        apply_precision(engine.precision)
-        self.device = open_device(engine.device)
-        record.device_name = self.device.name
-        record.tf32 = engine.precision == "tf32"
-        record.cpu_threads = torch.get_num_threads()
-        record.concurrent_seeds = self.together
-        for column, value in provenance.collect().to_dict().items():
-            setattr(record, column, value)
+        apply_precision(self.trial.engine.precision)
+        self.device = open_device(self.trial.engine.device)
+        self.telemetry = Telemetry(self.device, together=self.attempt.together)
+        self.recorder.place(self.device)
 
-    def _load(self) -> Dataset:
-        """Loads the dataset that was planned with."""
+    def load(self) -> Dataset:
+        """Loads the dataset that was planned with.
+
+        Raises:
+            InputError: It is not the same any more.
+        """
         inputs = self.inputs
         dataset = load_dataset(inputs.dataset, data_dir=inputs.data_dir, resize=inputs.resize, progress=print)
         if dataset.fingerprint != self.trial.dataset_fingerprint:
             raise InputError(f"the dataset {dataset.name} has changed since this trial was planned: plan it again.")
         return dataset
 
-    def _profile(self) -> Engine:
+    def _checkpoints(self) -> Checkpoints | None:
+        """Says where the trial leaves checkpoints, and what has to be the same for it to go on from one."""
+        attempt, record = self.attempt, self.recorder.record
+        if attempt.checkpoint is None:
+            return None
+        made_with = {
+            "trial": self.trial.trial_id,
+            "device": str(record.device_name),
+            "torch": str(record.torch),
+            "resbench": str(record.resbench),
+            "code": f"{record.git_sha} {record.git_diff_hash}",
+            "measuring version": str(MEASURING_VERSION),
+            "micro-batch size": str(record.micro_batch_size),
+        }
+        return Checkpoints(
+            attempt.checkpoint, made_with, every_s=attempt.checkpoint_every_s, on_failure=self.recorder.note
+        )
+
+    def profile(self) -> Engine:
         """Measures what the network costs and notes it; returns the engine that was measured."""
-        profile, engine = measure_profile(self.subject, self.recipe, self.device, with_step=False, on_phase=self._phase)
+        with self.ledger.part("profile"), self.telemetry.window("profile") as window:
+            profile, engine = measure_profile(
+                self.subject, self.recipe, self.device, with_step=False, on_phase=self.phase
+            )
         self.ledger.add(self._cold, profile.warm_up_s)
         self.ledger.add("profile", -profile.warm_up_s)
         row = profile_record(
             self.subject, profile, engine, device_name=self.device.name, trial_id=self.trial.trial_id
         ).to_dict()
-        self.emit("profile", row)
-        self._note_profile(profile, row)
+        self.recorder.profile(row, disagreement=profile.complexity.disagreement)
+        self.recorder.window(window.report())
         return engine
 
     @property
@@ -149,25 +161,11 @@ class _Run:
         """The ledger's part for what is done once before the first step."""
         return "compile" if self.trial.engine.compile else "warmup"
 
-    def _note_profile(self, profile: Profile, row: dict[str, Any]) -> None:
-        """Copies the profile's columns that a trial has too."""
-        self.flops_per_image = profile.complexity.train_flops_per_image
-        for column in PROFILED:
-            setattr(self.record, column, row[column])
-        if profile.complexity.disagreement:
-            self.record.notes.append(profile.complexity.disagreement)
-
-    def _train(self, dataset: Dataset, engine: Engine) -> None:
-        """Draws the network's weights from the trial's seed and trains it, in the engine that is warm already."""
-        trial, recipe, ledger = self.trial, self.recipe, self.ledger
-        self._phase("build")
-        spending = plan_spending(
-            parse_budget(trial.budget),
-            batch_size=trial.batch_size,
-            steps_per_epoch=len(dataset.train) // trial.batch_size,
-            train_flops_per_image=self.flops_per_image,
-        )
-        with ledger.part("build"):
+    def build(self, dataset: Dataset, engine: Engine) -> Pipeline:
+        """Draws the network's weights from the trial's seed, makes its pipeline, and warms that up."""
+        trial, recipe = self.trial, self.recipe
+        self.phase("build")
+        with self.ledger.part("build"):
             engine.restart(self._initial_weights())
             target = self.device.torch_device
             pipeline = Pipeline(
@@ -181,50 +179,77 @@ class _Run:
                 # On a processor the eager operators are the faster ones.
                 compiled=engine.compiled and target.type == "cuda",
             )
-        self._phase("warm-up")
-        with ledger.part(self._cold):
+        self.phase("warm-up")
+        with self.ledger.part(self._cold):
             pipeline.warm_up()
             self.device.synchronize()
         for reason in filter(None, (*engine.fallbacks, pipeline.fallback)):
-            self.emit("notice", {"text": reason})
-            self.record.notes.append(reason)
-        if self.together > 1:
-            with ledger.part("profile"):
-                self._note_speed(self._train_alone(engine, pipeline))
-            self.record.notes.append(f"{self.together} seeds trained at once: their clocks are of the shared device")
-            self.emit("gate", {})
+            self.recorder.note(reason)
+        return pipeline
+
+    def _train(self, dataset: Dataset, engine: Engine, checkpoints: Checkpoints | None) -> None:
+        """Trains in the engine that is warm already, from the beginning or from a checkpoint."""
+        recorder, device, together = self.recorder, self.device, self.attempt.together
+        pipeline = self.build(dataset, engine)
+        if together > 1:
+            with self.ledger.part("profile"):
+                recorder.speed(self.train_alone(engine, pipeline, ALONE_STEPS))
+            recorder.record.notes.append(f"{together} seeds trained at once: their clocks are of the shared device")
+            recorder.emit("gate", {})
+        spending = self._spending(self.trial.budget, pipeline)
         loop = Loop(
             engine,
             pipeline,
-            self.device,
-            recipe,
+            device,
+            self.recipe,
             spending,
-            ledger,
-            on_progress=lambda progress: self.emit("progress", asdict(progress)),
-            on_epoch=self._note_epoch,
-            on_phase=self._phase,
+            self.ledger,
+            on_progress=recorder.progress,
+            on_epoch=recorder.epoch,
+            on_phase=self.phase,
+            checkpoints=checkpoints,
         )
-        energy = self.device.energy_j()
-        result = loop.run()
-        energy_after = self.device.energy_j()
-        self.record.stopped_by = spending.budget.unit
-        self.record.overshoot = spending.overshoot(steps=result.steps, train_clock_s=result.train_clock_s)
-        if self.together > 1:
+        self._go_on(loop, checkpoints)
+        energy = device.energy_j()
+        with self.telemetry.window("train") as window:
+            result = loop.run()
+        energy_after = device.energy_j()
+        recorder.window(window.report())
+        recorder.hits(result.correct)
+        record = recorder.record
+        record.stopped_by = spending.budget.unit
+        record.overshoot = spending.overshoot(steps=result.steps, train_clock_s=result.train_clock_s)
+        if together > 1:
             return
-        if energy is not None and energy_after is not None:
-            self.record.energy_j = energy_after - energy
-        self._note_speed(result)
+        if energy is not None and energy_after is not None and not record.resumed:
+            record.energy_j = energy_after - energy
+        recorder.speed(result)
 
-    def _train_alone(self, engine: Engine, pipeline: Pipeline) -> TrainingResult:
-        """Trains for a few steps at learning rate 0 while no other trial does; everything is as before afterwards."""
-        steps = plan_spending(
-            parse_budget(f"{ALONE_STEPS}steps"),
+    def _go_on(self, loop: Loop, checkpoints: Checkpoints | None) -> None:
+        """Puts the loop where an earlier attempt stood, where that left a checkpoint."""
+        state, reason = checkpoints.load() if checkpoints else (None, None)
+        if reason is not None:
+            self.recorder.note(reason)
+        if state is not None:
+            loop.load(state)
+        resumed = checkpoints.resumed if checkpoints else 0
+        self.recorder.training(loop.result, resumed=resumed)
+
+    def _spending(self, budget: str, pipeline: Pipeline) -> Spending:
+        """Returns a budget in terms of this trial."""
+        return plan_spending(
+            parse_budget(budget),
             batch_size=self.trial.batch_size,
             steps_per_epoch=pipeline.steps_per_epoch,
+            train_flops_per_image=self.recorder.flops_per_image,
         )
+
+    def train_alone(self, engine: Engine, pipeline: Pipeline, steps: int) -> TrainingResult:
+        """Trains for a few steps at learning rate 0 while no other trial does; everything is as before afterwards."""
         still = replace(self.recipe, learning_rate=0.0)
+        spending = self._spending(f"{steps}steps", pipeline)
         with engine.preserved(), pipeline.preserved():
-            return Loop(engine, pipeline, self.device, still, steps, Ledger()).run()
+            return Loop(engine, pipeline, self.device, still, spending, Ledger()).run()
 
     def _initial_weights(self) -> dict[str, torch.Tensor]:
         """Builds the network from the trial's seed and returns its weights and buffers."""
@@ -233,42 +258,3 @@ class _Run:
         if self.trial.weights == "random":  # pretrained weights stay as they are
             initialise(model, self.recipe.initialisation)
         return model.state_dict()
-
-    def _note_epoch(self, report: EpochReport) -> None:
-        """Emits the epoch and keeps the record up to date, so that a trial cut short shows how far it came."""
-        trial, record = self.trial, self.record
-        flops = float(report.images_seen * self.flops_per_image)
-        self.best = max(self.best, report.test.accuracy)
-        record.test_accuracy, record.best_test_accuracy = report.test.accuracy, self.best
-        record.test_loss, record.train_accuracy = report.test.mean_loss, report.train.accuracy
-        record.epochs, record.steps = report.epoch, report.steps
-        record.images_seen, record.train_flops_spent = report.images_seen, flops
-        epoch = EpochRecord(
-            trial_id=trial.trial_id,
-            model=trial.model,
-            stem=trial.stem,
-            seed=trial.seed,
-            epoch=report.epoch,
-            steps=report.steps,
-            images_seen=report.images_seen,
-            budget_fraction=report.budget_fraction,
-            learning_rate=report.learning_rate,
-            train_loss=report.train.mean_loss,
-            train_accuracy=report.train.accuracy,
-            test_loss=report.test.mean_loss,
-            test_accuracy=report.test.accuracy,
-            train_clock_s=report.train_clock_s,
-            eval_s=report.eval_s,
-            train_flops_spent=flops,
-            train_images_per_second=report.train_images_per_second,
-        )
-        self.emit("epoch", epoch.to_dict())
-
-    def _note_speed(self, result: TrainingResult) -> None:
-        """Notes how fast steps were taken while nothing else ran."""
-        record = self.record
-        record.train_images_per_second = rate = result.train_images_per_second
-        record.step_ms_p50, record.step_ms_p90 = result.step_ms(0.5), result.step_ms(0.9)
-        peak = peak_flops(self.device.name, self.trial.engine.precision)
-        if peak is not None:
-            record.mfu = self.flops_per_image * rate / peak

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +55,25 @@ def never_end(emit: Emit) -> None:
         signal.pause()
 
 
+def hang_with_a_child(own_group: bool, emit: Emit) -> None:
+    """Starts a process, says its id, and computes without end."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=own_group)
+    emit("child", {"pid": child.pid})
+    while True:
+        pass
+
+
+def allocate_without_end(emit: Emit) -> None:
+    """Takes memory until it gets no more."""
+    kept = []
+    try:
+        while True:
+            kept.append(bytearray(16 * 2**20))
+    except MemoryError:
+        emit("held", {"mib": 16 * len(kept)})
+        raise
+
+
 def pass_the_gate(name: str, emit: Emit) -> None:
     """Says its name before and after the gate."""
     emit("before", {"name": name})
@@ -84,18 +105,18 @@ def leave_a_child(emit: Emit) -> None:
     os._exit(5)
 
 
-def trial_without_profile(trial: Any, inputs: Any, together: int, emit: Emit) -> None:
+def trial_without_profile(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> None:
     """Runs a real trial, less its longest part for a large network."""
     import resbench.trial
     from resbench.executors.local import trial_job
 
-    resbench.trial._Run._profile = lambda self: self.subject.engine_for(  # type: ignore[method-assign]
+    resbench.trial.TrialRun.profile = lambda self: self.subject.engine_for(  # type: ignore[method-assign]
         self.recipe, self.device
     )
-    trial_job(trial, inputs, together, emit)
+    trial_job(trial, inputs, attempt, emit)
 
 
-def die_in_training(trial: Any, inputs: Any, together: int, emit: Emit) -> None:
+def die_in_training(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> None:
     """Stands in for a trial: emits as one does and is killed; the seed says whether it is."""
     emit("phase", {"phase": "build"})
     emit("phase", {"phase": "train"})

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from resbench import registry
+from resbench.conduct import Attempt
 from resbench.data.datasets import load_dataset
 from resbench.registry import register_model
 from resbench.schema import EngineSettings, Trial, TrialRecord
@@ -66,10 +67,10 @@ def registering() -> Iterator[Callable[[str, Build], None]]:
         registry._ENTRIES.update(before)
 
 
-def run(planned: tuple[Trial, Inputs]) -> tuple[TrialRecord, Events]:
+def run(planned: tuple[Trial, Inputs], attempt: Attempt | None = None) -> tuple[TrialRecord, Events]:
     """Runs a trial; returns its record and what it emitted."""
     events: Events = []
-    record = run_trial(*planned, lambda kind, data: events.append((kind, data)))
+    record = run_trial(*planned, lambda kind, data: events.append((kind, data)), attempt)
     json.dumps([record.to_dict(), events], allow_nan=False)  # all of it can be written
     return record, events
 

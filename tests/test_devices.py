@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from resbench.devices import CpuDevice, CudaDevice, cpu, is_out_of_memory, open_device, resident_mib, resolve_device
+from resbench.devices import (
+    CpuDevice,
+    CudaDevice,
+    DeviceState,
+    MpsDevice,
+    cpu,
+    is_out_of_memory,
+    open_device,
+    resident_mib,
+    resolve_device,
+)
 from resbench.errors import InputError
 
 
@@ -81,6 +91,15 @@ class TestCpuDevice:
 
     def test_counts_no_energy(self):
         assert CpuDevice().energy_j() is None
+
+    def test_tells_the_clock_of_as_many_threads_as_torch_uses(self, monkeypatch):
+        monkeypatch.setattr(cpu, "clock_mhz", lambda threads: (1000.0 + threads, 4000.0))
+        monkeypatch.setattr(cpu, "temperature_c", lambda: 55.5)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+        expected = DeviceState(clock_mhz=1003.0, max_clock_mhz=4000.0, temperature_c=55.5)
+        assert CpuDevice().state() == expected
+        assert CpuDevice().compute_processes() is None
+        assert MpsDevice().state() == DeviceState()
 
     def test_captures_work_as_the_work_itself(self):
         calls = []

@@ -18,8 +18,8 @@ import resbench
 from resbench.errors import InputError
 from resbench.executors import local
 from resbench.plan import plan_suite
-from resbench.run import run_plan, waiting_trials
-from resbench.schema import EpochRecord, ProfileRecord, TrialRecord, columns
+from resbench.run import open_run, run_plan
+from resbench.schema import EpochRecord, ProfileRecord, Trial, TrialRecord, columns
 from resbench.store import Results, Store, load_results
 from resbench.suite import Suite, make_suite
 from resbench.training.ledger import PARTS
@@ -29,7 +29,9 @@ MODELS, SEEDS, EPOCHS, BATCH = ["cnn", "d2l_resnet18"], 2, 2, 8
 
 def suite_of(folder: Path, **changes: Any) -> Suite:
     data = {"name": "tiny", "models": MODELS, "dataset": f"folder:{folder}", "seeds": SEEDS, "budget": f"{EPOCHS}ep"}
-    return make_suite({**data, "batch_size": BATCH}, **{"device": "cpu", "precision": "fp32", **changes})
+    return make_suite(
+        {**data, "batch_size": BATCH}, **{"device": "cpu", "precision": "fp32", "calibrate": False, **changes}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,9 @@ def test_the_epochs_of_a_trial_end_with_what_its_row_says(results: Results) -> N
 
 def test_every_column_that_an_ok_trial_on_a_processor_can_fill_is_filled(results: Results) -> None:
     only_elsewhere = {"compile_mode", "cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
-    only_elsewhere |= {"exit_code", "signal", "verdict", "clock_mhz", "temperature_c", "power_w", "other_load"}
-    only_in_a_checkout = {"git_sha", "git_dirty"}
+    only_elsewhere |= {"exit_code", "signal", "clock_mhz", "temperature_c", "power_w"}
+    only_elsewhere |= {"other_load"}  # too short to tell
+    only_in_a_checkout = {"git_sha", "git_dirty", "git_diff_hash"}
     empty = {column for column in columns(TrialRecord) if results.trials[column].isna().any()}
     assert empty - only_in_a_checkout <= only_elsewhere
     assert "error" in empty
@@ -151,18 +154,73 @@ def test_running_again_into_the_same_folder_runs_nothing_and_keeps_every_row(res
     pd.testing.assert_frame_equal(again.epochs, results.epochs)
 
 
-def test_only_what_is_new_in_a_plan_waits(results: Results, folder: Path) -> None:
-    plan = plan_suite(suite_of(folder, seeds=3))
-    assert [trial.seed for trial in waiting_trials(plan, results.folder)] == [2, 2]
+def statuses_written(folder: Path, trials: list[Trial], *statuses: str) -> None:
+    store = Store(folder, create=True)
+    store.append("suite", {"suite": {"name": "tiny"}, "trials": [trial.to_dict() for trial in trials]})
+    for trial, status in zip(trials, statuses, strict=False):
+        store.append("start", {"trial": trial.to_dict(), "started_at": "2030-01-01T00:00:00+00:00"})
+        if status != "cut off":
+            store.append("trial", {"trial_id": trial.trial_id, "status": status})
+
+
+def test_what_was_cut_short_waits_and_what_failed_waits_where_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    plan = plan_suite(suite_of(folder, seeds=5))
+    ended = ("ok", "oom", "diverged", "timeout", "crashed", "interrupted", "not_run", "cut off")
+    statuses_written(tmp_path, plan.trials, *ended)
+    with open_run(plan, tmp_path) as run:
+        assert run.done == plan.trials[:1]
+        assert run.failed == plan.trials[1:5]
+        assert run.waiting == plan.trials[5:]
+    with open_run(plan, tmp_path, retry_failed=True) as run:
+        assert (run.done, run.failed, run.waiting) == (plan.trials[:1], [], plan.trials[1:])
+    rows = load_results(tmp_path).trials
+    assert list(rows["status"]) == [*ended[:-1], "interrupted", "not_run", "not_run"]
+    assert "left no record" in rows["error"][7]
 
 
 def test_a_trial_that_is_planned_twice_waits_or_is_skipped_twice(folder: Path, tmp_path: Path) -> None:
     first, second, *_ = plan_suite(suite_of(folder)).trials
     plan = replace(plan_suite(suite_of(folder)), trials=[first, second, first, second])
-    store = Store(tmp_path, create=True)
-    for trial, status in ((first, "crashed"), (first, "ok"), (second, "ok"), (second, "oom")):
-        store.append("trial", {"trial_id": trial.trial_id, "status": status})
-    assert waiting_trials(plan, tmp_path) == [second, second]
+    statuses_written(tmp_path, [first, first, second, second], "crashed", "ok", "ok", "interrupted")
+    with open_run(plan, tmp_path) as run:
+        assert run.waiting == [second, second]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": 3}, "seed was 0, 1 and is 0, 1, 2"),
+        ({"budget": "3ep"}, "budget was 2ep and is 3ep"),
+        ({"models": ["cnn"]}, "model was cnn, d2l_resnet18 and is cnn"),
+        ({"precision": "bf16", "batch_size": 4}, "batch_size was 8 and is 4; precision was fp32 and is bf16"),
+    ],
+)
+def test_another_suite_in_the_same_folder_is_refused_with_what_changed(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    statuses_written(tmp_path, plan_suite(suite_of(folder)).trials, "ok")
+    before = (tmp_path / "records.jsonl").read_bytes()
+    with pytest.raises(InputError, match=f"holds another suite: {said}\\. .* another one with --out"):
+        run_plan(plan_suite(suite_of(folder, **changes)), tmp_path)
+    assert (tmp_path / "records.jsonl").read_bytes() == before
+
+
+def test_how_trials_are_watched_over_may_change(folder: Path, tmp_path: Path) -> None:
+    statuses_written(tmp_path, plan_suite(suite_of(folder)).trials, "ok")
+    plan = plan_suite(suite_of(folder, trial_timeout="1h", oom="accumulate", checkpoint_every="5s"))
+    with open_run(plan, tmp_path) as run:
+        assert len(run.waiting) == 3
+
+
+def test_a_folder_that_is_in_use_is_refused_with_who_uses_it(folder: Path, tmp_path: Path) -> None:
+    plan = plan_suite(suite_of(folder))
+    with (
+        open_run(plan, tmp_path),
+        pytest.raises(InputError, match=rf"in use by process {os.getpid()}, started 20\d\d-"),
+    ):
+        run_plan(plan, tmp_path)
+    with open_run(plan, tmp_path) as run:
+        assert run.waiting == plan.trials
 
 
 def test_weights_are_read_once_for_a_model_and_not_for_each_seed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +244,7 @@ def test_load_results_reads_the_same_tables_that_the_run_returned(results: Resul
 def test_the_folder_tells_what_was_planned_and_no_row_of_it_holds_a_path(results: Results, folder: Path) -> None:
     event = Store(results.folder).events()[0]
     assert event["event"] == "suite"
+    assert event["inputs"] == {"dataset": f"folder:{folder}", "data_dir": None, "resize": None, "weights": None}
     assert event["suite"]["name"] == "tiny"
     assert [trial["trial_id"] for trial in event["trials"]] == list(results.trials["trial_id"])
     assert str(folder) not in json.dumps(event["trials"]) + results.trials.to_csv()

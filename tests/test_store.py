@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
+import os
 
+import numpy as np
 import pandas as pd
 import pytest
 from records import make_epochs, make_record, make_trial, write_folder
 
-from resbench.errors import InputError, NothingMeasuredError
-from resbench.schema import SCHEMA_VERSION, EpochRecord, ProfileRecord, TrialRecord, columns
+from resbench.errors import InputError, NothingMeasuredError, StorageError
+from resbench.schema import SCHEMA_VERSION, EpochRecord, Hits, ProfileRecord, TrialRecord, columns
 from resbench.store import TORN, Store, load_results, planned_record, write_atomically
 
 
@@ -118,8 +121,51 @@ def test_a_folder_with_empty_records_has_nothing_measured(store):
 
 def test_a_records_file_that_is_gone_is_reported(store):
     store.path.unlink()
-    with pytest.raises(InputError, match="cannot append"):
+    with pytest.raises(StorageError, match="is gone: the results folder was moved or removed"):
         store.append("suite", {})
+
+
+def test_a_full_disk_is_reported_and_leaves_no_half_line(store, monkeypatch):
+    store.append("suite", {"trials": []})
+    before = store.path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"cannot append to .*: No space left on device\. .* intact"):
+        store.append("epoch", {"a": 1})
+    monkeypatch.undo()
+    assert store.path.read_bytes() == before
+    store.append("epoch", {"a": 2})
+    assert [event["event"] for event in store.events()] == ["suite", "epoch"]
+
+
+def test_a_start_marks_a_trial_and_a_training_takes_back_what_came_after_its_step(store):
+    trial = make_trial()
+    rows = make_epochs(trial, accuracy=0.9, seconds=10.0, epochs=3)
+    store.append("suite", {"trials": [trial.to_dict()]})
+    started = {"trial": trial.to_dict(), "started_at": "2030-01-01T00:00:00+00:00"}
+    store.append("start", started)
+    for row in rows:
+        store.append("epoch", row)
+    cut_off = store.derive()
+    assert list(cut_off.trials["status"]) == ["interrupted"]
+    assert "left no record" in cut_off.trials["error"][0]
+    assert cut_off.trials["started_at"][0] == "2030-01-01T00:00:00+00:00"
+    assert list(cut_off.epochs["epoch"]) == [1, 2, 3]
+    store.append("start", started)
+    assert list(store.derive().epochs["epoch"]) == [1, 2, 3]  # it may still go on from there
+    store.append("training", {"trial_id": trial.trial_id, "steps": rows[0]["steps"]})
+    assert list(store.derive().epochs["epoch"]) == [1]
+    store.append("training", {"trial_id": trial.trial_id, "steps": 0})
+    assert store.derive().epochs.empty
+
+
+def test_hits_come_back_as_they_were_packed(store):
+    correct = np.arange(13) % 3 == 0
+    store.append("hits", {"trial_id": "x", **Hits.pack(correct).to_dict()})
+    assert load_results(store.folder).hits["x"].unpack().tolist() == correct.tolist()
 
 
 def test_planned_trials_without_a_record_are_not_run(store):
@@ -138,12 +184,14 @@ def test_the_last_record_of_a_trial_counts(store):
     assert list(store.derive().trials["status"]) == ["ok"]
 
 
-def test_finished_are_those_whose_last_record_is_ok(store):
+def test_the_last_word_on_a_trial_counts(store):
     trials = [make_trial(seed=seed) for seed in range(3)]
     for trial, status in zip(trials, ["ok", "oom", "ok"], strict=True):
         store.append("trial", make_record(trial, status=status))
     store.append("trial", make_record(trials[2], status="crashed"))
-    assert store.finished() == {trials[0].trial_id}
+    store.append("start", {"trial": trials[1].to_dict(), "started_at": "2030-01-01T00:00:00+00:00"})
+    ids = [trial.trial_id for trial in trials]
+    assert store.standing().statuses == dict(zip(ids, ["ok", "interrupted", "crashed"], strict=True))
 
 
 def test_a_record_takes_the_place_of_its_plan_and_one_without_a_plan_comes_last(store):

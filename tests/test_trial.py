@@ -18,10 +18,12 @@ from resbench.schema import EngineSettings, EpochRecord, Trial, TrialRecord, col
 from resbench.training.ledger import PARTS
 from resbench.trial import Inputs
 
-EMPTY_ON_CPU = {"peak_memory_reserved_mib", "mfu", "energy_j", "cuda", "cudnn", "driver"}
+EMPTY_ON_CPU = {"peak_memory_reserved_mib", "mfu", "energy_j", "temperature_c", "power_w", "cuda", "cudnn", "driver"}
 """What a processor has no figure for."""
-EMPTY_WITHOUT_A_CHECKOUT = {"git_sha", "git_dirty"}
-EMPTY_WHERE_ALL_IS_WELL = {"error"}
+EMPTY_WITHOUT_A_CHECKOUT = {"git_sha", "git_dirty", "git_diff_hash"}
+EMPTY_WHERE_ALL_IS_WELL = {"error", "exit_code", "signal"}
+EMPTY_WHERE_IT_WAS_SHORT = {"other_load", "clock_mhz"}
+"""What telemetry cannot tell of a training of milliseconds, or on a machine that does not say."""
 EMPTY_WHERE_EAGER = {"compile_mode"}
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
@@ -50,7 +52,10 @@ class TestRecord:
         record, _ = run(make())
         assert (record.status, record.phase, record.error, record.notes) == ("ok", "done", None, [])
         empty = {name for name in columns(TrialRecord) if getattr(record, name) is None}
-        assert empty - EMPTY_WITHOUT_A_CHECKOUT == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL | EMPTY_WHERE_EAGER
+        assert (
+            empty - EMPTY_WITHOUT_A_CHECKOUT - EMPTY_WHERE_IT_WAS_SHORT
+            == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL | EMPTY_WHERE_EAGER
+        )
         assert record.concurrent_seeds == 1
 
     def test_says_which_trial_it_was(self, make):
@@ -120,7 +125,9 @@ class TestRecord:
         assert phases(events) == ["data", "build", "profile", "build", "warm-up", *["train", "eval"] * 2]
         (profile,) = of_kind(events, "profile")
         assert profile["trial_id"] == make()[0].trial_id
-        assert {kind for kind, _ in events} == {"phase", "profile", "epoch", "progress"}
+        assert {kind for kind, _ in events} == {
+            *("phase", "facts", "profile", "training", "epoch", "progress", "telemetry", "hits")
+        }
 
 
 class TestBudget:
@@ -231,7 +238,9 @@ class TestOutcome:
         record, events = run(make(model="failing", recipe="d2l"))
         assert (record.status, record.phase) == ("diverged", phase)
         kind = {"train": "training", "eval": "test"}[mode]
-        assert record.error == f"DivergedError: the {kind} loss was nan in the epoch up to step 4"
+        how = {"train": "not finite at step 1", "eval": "nan after step 4"}[mode]
+        assert record.error == f"DivergedError: the {kind} loss was {how}"
+        assert record.steps == {"train": 1, "eval": 4}[mode]
         assert of_kind(events, "epoch") == []
         assert record.test_accuracy is None
 

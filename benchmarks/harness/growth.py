@@ -102,9 +102,10 @@ def measure(folder: Path, size: int) -> Costs:
         plan = plan_suite(make_suite({**data, "budget": "1ep"}, device="cpu", precision="fp32"))
         marks.append((time.perf_counter(), peak_mib()))
 
-        from resbench.run import waiting_trials
+        from resbench.run import open_run
 
-        waiting = waiting_trials(replace(plan, trials=trials), folder)
+        with open_run(replace(plan, trials=trials), folder, retry_failed=True) as run:
+            waiting = run.waiting
         marks.append((time.perf_counter(), peak_mib()))
 
         from resbench.report import write_report

@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from resbench.untrusted import user_path
+
 FORMAT_VERSION = 1
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -57,10 +59,26 @@ class Decoded:
             digest.update(array.data)
         return digest.hexdigest()
 
+    def check(self) -> None:
+        """Checks what a fingerprint says nothing of, where the arrays come from a file.
+
+        Raises:
+            ValueError: Images are not bytes [N, H, W, C], or a label is none of the classes.
+        """
+        for name in ARRAYS:
+            array = getattr(self, name)
+            axes, kind = (4, np.uint8) if name.endswith("images") else (1, np.int64)
+            if array.ndim != axes or array.dtype != kind or not array.size:
+                raise ValueError(f"{name} is {array.dtype}{list(array.shape)}")
+            if axes == 1 and not 0 <= array.min() <= array.max() < len(self.classes):
+                raise ValueError(
+                    f"{name} has the labels {array.min()} to {array.max()} and there are {len(self.classes)} classes"
+                )
+
 
 def cache_root() -> Path:
     """Where resbench keeps what it can make or fetch again: ``$RESBENCH_CACHE`` or the user's cache folder."""
-    return Path(os.environ.get("RESBENCH_CACHE") or platformdirs.user_cache_dir("resbench")).expanduser()
+    return user_path(os.environ.get("RESBENCH_CACHE") or platformdirs.user_cache_dir("resbench"))
 
 
 def entry_path(name: str, identity: tuple[object, ...]) -> Path:
@@ -97,7 +115,8 @@ def load(entry: Path, contents: str, report: Callable[[str], None]) -> Decoded |
         decoded = Decoded(classes=tuple(meta["classes"]), resized=bool(meta["resized"]), **arrays)
         if decoded.fingerprint != meta["fingerprint"]:
             raise ValueError("its fingerprint does not match")
-    except (OSError, EOFError, ValueError, TypeError, KeyError, MemoryError) as error:
+        decoded.check()
+    except Exception as error:  # a damaged file can make its reader raise almost anything
         report(f"decoding again: the cached copy in {entry} cannot be used ({error})")
         shutil.rmtree(entry, ignore_errors=True)
         return None

@@ -28,6 +28,7 @@ from resbench.data.cache import Decoded
 from resbench.data.downloads import DatasetUnavailableError
 from resbench.data.imagefiles import ImageFiles
 from resbench.errors import InputError, unknown
+from resbench.untrusted import printable, user_path
 
 __all__ = ["Dataset", "DatasetUnavailableError", "Split", "dataset_name", "load_dataset"]
 
@@ -173,7 +174,8 @@ def dataset_name(spec: str) -> str:
 
     A folder gives its own name. Lists give the training list's name without "train" (``pets-train.txt``: pets),
     or the name of their folder where nothing else is left (``pets/train.txt``: pets). A name that is a built-in
-    dataset's gets the kind appended (``cifar10-folder``), so that no record passes for what it is not.
+    dataset's gets the kind appended (``cifar10-folder``), so that no record passes for what it is not. What does not
+    print is written as its escape.
 
     Raises:
         InputError: The spec is not a valid one.
@@ -185,7 +187,7 @@ def dataset_name(spec: str) -> str:
     if kind == "filelist":
         stem = paths[0].stem
         name = re.sub(r"(^|[-_. ]+)train(ing)?([-_. ]+|$)", "", stem) or paths[0].parent.name
-    return f"{name}-{kind}" if name in BUILT_IN else name or kind
+    return f"{name}-{kind}" if name in BUILT_IN else printable(name) or kind
 
 
 def _parse(spec: str) -> tuple[str, list[Path]]:
@@ -199,7 +201,7 @@ def _parse(spec: str) -> tuple[str, list[Path]]:
     if len(parts) != (1 if kind == "folder" else 2) or not all(part.strip() for part in parts):
         usage = "folder:PATH" if kind == "folder" else "filelist:TRAIN.txt,TEST.txt (no commas in the paths)"
         raise InputError(f"the dataset {spec!r} is not of the form {usage}.")
-    return kind, [Path(os.path.normpath(Path(part.strip()).expanduser().absolute())) for part in parts]
+    return kind, [Path(os.path.normpath(user_path(part.strip()).absolute())) for part in parts]
 
 
 def _find(spec: str, data_dir: Path) -> _Source:
@@ -207,7 +209,7 @@ def _find(spec: str, data_dir: Path) -> _Source:
     if kind == "shapes10":
         return _Source((kind,), f"version {shapes10.VERSION}", lambda size: shapes10.decoded())
     if not paths:
-        folder = data_dir.expanduser().resolve()
+        folder = user_path(data_dir).resolve()
         return _Source((kind, str(folder)), "", lambda size: downloads.read(kind, folder))
     try:
         files = imagefiles.list_folder(*paths) if kind == "folder" else imagefiles.list_filelists(*paths)

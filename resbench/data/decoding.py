@@ -6,6 +6,7 @@ file is 8-bit grayscale keeps its one channel. EXIF rotation is not applied, as 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,8 @@ def decode(paths: list[Path], resize: tuple[int, int] | None) -> tuple[np.ndarra
         uint8 ``[N, H, W, C]`` with C 1 or 3, and whether the images were resized.
 
     Raises:
-        InputError: A file is broken or deeper than 8 bits, or sizes are mixed and ``resize`` is None.
+        InputError: A file is broken or deeper than 8 bits, sizes are mixed and ``resize`` is None, or memory does
+            not hold all of them.
     """
     first_size, first_mode = _header(paths[0])
     try:
@@ -75,7 +77,14 @@ def decode(paths: list[Path], resize: tuple[int, int] | None) -> tuple[np.ndarra
 
 def _decode_as(target: _Target, paths: list[Path]) -> np.ndarray:
     width, height = target.size
-    pixels = np.empty((len(paths), height, width, 1 if target.mode == "L" else 3), dtype=np.uint8)
+    shape = (len(paths), height, width, 1 if target.mode == "L" else 3)
+    try:
+        pixels = np.empty(shape, dtype=np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more bytes than there are addresses
+        raise InputError(
+            f"{len(paths)} images of {height}x{width} pixels take {math.prod(shape) / 2**30:,.1f} GiB when decoded, "
+            "which this machine cannot give. Use smaller images, or fewer."
+        ) from error
 
     def decode_chunk(start: int) -> None:
         for index, path in enumerate(paths[start : start + CHUNK], start):

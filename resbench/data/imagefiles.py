@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -32,12 +33,18 @@ class ImageFiles:
     test: list[ImageFile]
 
     def digest(self) -> str:
-        """sha256 over every file's split, path, label, size in bytes and time of change."""
+        """sha256 over every file's split, path, label, size in bytes and time of change.
+
+        Raises:
+            InputError: One is no regular file: a pipe or a device could keep its reader waiting for ever.
+        """
         digest = hashlib.sha256(repr(self.classes).encode())
         for split, files in (("train", self.train), ("test", self.test)):
             for path, label in files:
-                stat = path.stat()
-                line = f"{split} {path} {label} {stat.st_size} {stat.st_mtime_ns}\n"
+                found = path.stat()
+                if not stat.S_ISREG(found.st_mode):
+                    raise InputError(f"{path} is not a regular file. Remove it from the dataset.")
+                line = f"{split} {path} {label} {found.st_size} {found.st_mtime_ns}\n"
                 digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()
 

@@ -139,17 +139,18 @@ class Pipeline:
             torch.empty(self.batch_size, dtype=labels.dtype, device=labels.device),
         )
 
-    def epoch(self, slots: Sequence[Batch] = ()) -> Iterator[Batch]:
+    def epoch(self, slots: Sequence[Batch] = (), *, first: int = 0) -> Iterator[Batch]:
         """Yields one pass over the training split in a new random order, full batches only.
 
         Args:
             slots: Tensors to put the batches into, in turn: a batch holds until its slot comes round again.
                 Without them every batch has tensors of its own.
+            first: How many of the epoch's batches to leave out, for a training that goes on in the middle of it.
         """
         count, device = len(self.train), self.train.labels.device
         order = torch.randperm(count, generator=self.order, device=device)
         draws = torch.rand(self._draws_per_image, count, generator=self.draws, device=device)
-        for step in range(self.steps_per_epoch):
+        for step in range(first, self.steps_per_epoch):
             window = slice(step * self.batch_size, (step + 1) * self.batch_size)
             slot = slots[step % len(slots)] if slots else self.new_batch()
             yield self.training_batch(order[window], draws[:, window], slot)
@@ -190,10 +191,18 @@ class Pipeline:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Puts both generators back to where they stood, so that the next epoch is the one that was due."""
-        order, draws = self.order.get_state(), self.draws.get_state()
+        state = self.state()
         yield
-        self.order.set_state(order)
-        self.draws.set_state(draws)
+        self.load(state)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Returns where both generators stand, on the host: between two epochs, all that the next ones depend on."""
+        return {"order": self.order.get_state(), "draws": self.draws.get_state()}
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        """Puts both generators back to where they stood."""
+        self.order.set_state(state["order"])
+        self.draws.set_state(state["draws"])
 
     def _fill_batch(
         self, index: torch.Tensor, draws: torch.Tensor, images_out: torch.Tensor, labels_out: torch.Tensor

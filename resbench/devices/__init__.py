@@ -10,7 +10,7 @@ import re
 
 import torch
 
-from resbench.devices.base import MIB, Device, MemoryPeak
+from resbench.devices.base import MIB, Device, DeviceState, MemoryPeak
 from resbench.devices.cpu import CpuDevice, MpsDevice, resident_mib
 from resbench.devices.cuda import CudaDevice
 from resbench.errors import InputError
@@ -20,6 +20,7 @@ __all__ = [
     "CpuDevice",
     "CudaDevice",
     "Device",
+    "DeviceState",
     "MemoryPeak",
     "MpsDevice",
     "is_out_of_memory",

@@ -21,6 +21,20 @@ class MemoryPeak:
     reserved_mib: float | None
 
 
+@dataclass(frozen=True)
+class DeviceState:
+    """What a device says of itself at one moment; ``None`` where it does not tell."""
+
+    clock_mhz: float | None = None
+    """A GPU's SM clock; the mean of as many processor threads as torch uses, the fastest of them."""
+    max_clock_mhz: float | None = None
+    """What the processor can reach. A GPU's is left out: how fast it may run is its power limit's to say."""
+    temperature_c: float | None = None
+    power_w: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    """Why the clock is not higher: NVML's reasons, such as ``sw_power_cap``. To be idle is none."""
+
+
 class Device(Protocol):
     """What the harness asks of a device."""
 
@@ -54,6 +68,19 @@ class Device(Protocol):
     def energy_j(self) -> float | None:
         """Returns a running total of the energy drawn, or ``None`` where the device does not count it."""
 
+    def state(self) -> DeviceState:
+        """Returns clock, temperature and power of this moment.
+
+        It never raises, queues nothing and does not wait for what is queued. The first call must be made where the
+        device is used; later ones may come from any thread.
+        """
+
+    def compute_processes(self) -> frozenset[int] | None:
+        """Returns the ids of all processes that compute on the device, or ``None`` where it does not tell.
+
+        In a container they may be the ids that the host has for them. It is as free to be called as :meth:`state`.
+        """
+
     def aside(self) -> AbstractContextManager[object]:
         """Runs what the block queues aside from the main stream, and after what is queued there.
 
@@ -64,6 +91,13 @@ class Device(Protocol):
         """Records work as one unit and returns what replays it: on CUDA a graph, without Python and launches.
 
         It reads and writes the tensors that it was recorded with, and none that it made outlives a replay.
+        """
+
+    def peek(self, values: torch.Tensor) -> Callable[[], list[float] | None]:
+        """Begins to copy a few numbers to the host, in the order of what is queued, and waits for nothing.
+
+        Returns:
+            What gives the numbers once they are there, and None before.
         """
 
     def run_ahead(self, batches: Iterator[T]) -> Iterator[T]:

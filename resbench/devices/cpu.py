@@ -17,7 +17,8 @@ from typing import TypeVar
 import psutil
 import torch
 
-from resbench.devices.base import MIB, MemoryPeak
+from resbench.devices.base import MIB, DeviceState, MemoryPeak
+from resbench.devices.host import clock_mhz, temperature_c
 
 T = TypeVar("T")
 
@@ -65,6 +66,14 @@ class CpuDevice:
     def energy_j(self) -> None:
         """The processor's energy counters need root: not measured."""
 
+    def state(self) -> DeviceState:
+        """Returns the processor's clock and temperature where the system tells them."""
+        clock, highest = clock_mhz(torch.get_num_threads())
+        return DeviceState(clock_mhz=clock, max_clock_mhz=highest, temperature_c=temperature_c())
+
+    def compute_processes(self) -> None:
+        """Everything computes on a processor: what others take of it is their load."""
+
     def aside(self) -> AbstractContextManager[object]:
         """There is one order of work."""
         return contextlib.nullcontext()
@@ -72,6 +81,11 @@ class CpuDevice:
     def capture(self, work: Callable[[], object]) -> Callable[[], object]:
         """Returns the work itself."""
         return work
+
+    def peek(self, values: torch.Tensor) -> Callable[[], list[float] | None]:
+        """Reads the numbers now: nothing is on its way."""
+        numbers: list[float] = values.tolist()
+        return lambda: numbers
 
     def run_ahead(self, batches: Iterator[T]) -> Iterator[T]:
         """Yields the batches as they are made."""
@@ -97,6 +111,10 @@ class MpsDevice(CpuDevice):
         """Waits for the queue and returns the monotonic clock."""
         self.synchronize()
         return time.perf_counter()
+
+    def state(self) -> DeviceState:
+        """The chip tells nothing without root."""
+        return DeviceState()
 
     def start_memory_window(self) -> None:
         """Frees the cache; MPS keeps no peak, so :meth:`memory_peak` reads the level at the end."""

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from resbench.devices.base import MIB, MemoryPeak
+from resbench.devices.base import MIB, DeviceState, MemoryPeak
+from resbench.devices.nvml import NvmlGpu, open_gpu
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ class CudaDevice:
         torch.cuda.set_device(self.torch_device)
         self._pool: Any = None
         self._side: torch.cuda.Stream | None = None
+        self._sensors: NvmlGpu | None = None
 
     @property
     def name(self) -> str:
@@ -63,17 +65,24 @@ class CudaDevice:
             torch.cuda.max_memory_reserved(self.torch_device) / MIB,
         )
 
+    @property
+    def _nvml(self) -> NvmlGpu:
+        """What NVML says of this GPU. Only the first use asks torch, which GPU that is."""
+        if self._sensors is None:
+            self._sensors = open_gpu(str(torch.cuda.get_device_properties(self.torch_device).uuid))
+        return self._sensors
+
     def energy_j(self) -> float | None:
         """Returns NVML's running total, which GPUs since Volta keep, in joules."""
-        import pynvml
+        return self._nvml.energy_j()
 
-        try:
-            pynvml.nvmlInit()
-            uuid = f"GPU-{torch.cuda.get_device_properties(self.torch_device).uuid}"
-            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-        except pynvml.NVMLError:
-            return None
+    def state(self) -> DeviceState:
+        """Returns what NVML says."""
+        return self._nvml.state()
+
+    def compute_processes(self) -> frozenset[int] | None:
+        """Returns what NVML says: in a container, the host's ids."""
+        return self._nvml.compute_processes()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -122,6 +131,14 @@ class CudaDevice:
         if self._side is None:
             self._side = torch.cuda.Stream()
         return self._side
+
+    def peek(self, values: torch.Tensor) -> Callable[[], list[float] | None]:
+        """Copies the numbers to pinned memory, behind what is queued."""
+        arriving = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        arriving.copy_(values, non_blocking=True)
+        there = torch.cuda.Event()
+        there.record()
+        return lambda: arriving.tolist() if there.query() else None
 
     def run_ahead(self, batches: Iterator[T]) -> Iterator[T]:
         """Makes each batch on a side stream while the main one runs the step before it."""

@@ -12,37 +12,53 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from resbench.executors.process import Task, deferring_interrupts, ignoring_interrupts, run_in_processes
+from resbench.conduct import Attempt, Conduct
+from resbench.errors import StorageError
+from resbench.executors.child import available_memory_mib
+from resbench.executors.interrupts import deferring_interrupts, ignoring_interrupts
+from resbench.executors.process import Exit, Task, run_in_processes
+from resbench.recorder import Emit
 from resbench.registry import model_entry
-from resbench.schema import PROFILED, Trial
+from resbench.schema import PROFILED, Trial, TrialRecord
 from resbench.store import Store, planned_record
-from resbench.trial import Emit, Inputs, run_trial
+from resbench.trial import Inputs, run_trial
 
 OnMessage = Callable[[Trial, str, dict[str, Any]], None]
 
-_KNOWN_BEFORE_THE_END = frozenset(
-    (*PROFILED, "device_name", "test_accuracy", "test_loss", "train_accuracy", "steps", "images_seen")
-)
-"""What a trial's profile and its epochs already tell of the row of one that does not live to write it itself."""
+STORED = frozenset({"training", "epoch", "profile", "telemetry", "hits", "trial"})
+"""The kinds of message that are events of the records."""
+_TOLD = frozenset((*PROFILED, "test_accuracy", "test_loss", "train_accuracy", "epochs", "steps", "images_seen"))
+"""What a trial's profile and its epochs tell of the row of one that does not live to write it itself."""
 
 
 def run_trials(
-    trials: list[Trial], inputs: Inputs, store: Store, *, on_message: OnMessage, concurrent_seeds: int = 1
+    trials: list[Trial],
+    inputs: Inputs,
+    store: Store,
+    *,
+    on_message: OnMessage = lambda trial, kind, data: None,
+    conduct: Conduct | None = None,
 ) -> None:
     """Runs trials in order and puts what they leave into the store.
 
     Args:
         trials: Planned, not yet finished.
         inputs: Where their data is.
-        store: Gets epochs and profiles as they come, and a ``trial`` event for every trial, however it ended.
+        store: Gets what they emit as it comes, and a ``trial`` event for every trial, however it ended.
         on_message: Told of everything that is emitted, after it is stored.
-        concurrent_seeds: How many trials that differ in nothing but their seed train at once.
+        conduct: Limits, checkpoints, and how many seeds train at once.
 
     Raises:
         KeyboardInterrupt: After the trials in flight have been recorded as ``interrupted``.
+        StorageError: The records cannot be written any more.
     """
-    for group in _groups(trials, concurrent_seeds):
-        _run_group(group, inputs, store, on_message)
+    conduct = conduct or Conduct()
+    for group in _groups(trials, conduct.concurrent_seeds):
+        followed = [_Followed(trial, store, on_message, conduct) for trial in group]
+        _run_group(followed, inputs, conduct)
+        for one in followed:
+            while one.in_smaller_parts():
+                _run_group([one], inputs, conduct)
 
 
 def _groups(trials: list[Trial], size: int) -> list[list[Trial]]:
@@ -58,61 +74,139 @@ def _groups(trials: list[Trial], size: int) -> list[list[Trial]]:
     return groups
 
 
-def _run_group(trials: list[Trial], inputs: Inputs, store: Store, on_message: OnMessage) -> None:
+def _run_group(followed: list[_Followed], inputs: Inputs, conduct: Conduct) -> None:
     """Runs trials together; the process of each may end without a word, and its record is then written here."""
-    followed = [_Followed(trial, store, on_message) for trial in trials]
-    tasks = [
-        Task(
-            trial_job,
-            (one.trial, inputs, len(trials)),
-            log=store.folder / "logs" / f"{one.trial.trial_id}.log",
-            on_message=one.handle,
-        )
-        for one in followed
-    ]
+    tasks = [one.task(inputs, conduct, together=len(followed)) for one in followed]
+    for one in followed:
+        one.announce()
     try:
         exits = run_in_processes(tasks)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         with ignoring_interrupts():
+            how = f"by {error}" if str(error) else "by the user"
             for one in followed:
-                if one is followed[0] or one.started_at:  # the others have not begun
-                    one.record_unless_done("interrupted", "interrupted by the user")
+                begun = one.began or one is followed[0]
+                one.record_unless_done("interrupted" if begun else "not_run", f"interrupted {how}")
         raise
+    except OSError as error:  # a log that cannot be written
+        raise StorageError(f"cannot write to {error.filename}: {error.strerror}. Nothing more is run.") from error
     for one, ended in zip(followed, exits, strict=True):
-        one.record_unless_done("crashed", str(ended))
+        one.record_exit(ended)
 
 
 class _Followed:
     """A trial on its way, as its messages tell of it."""
 
-    def __init__(self, trial: Trial, store: Store, on_message: OnMessage) -> None:
+    def __init__(self, trial: Trial, store: Store, on_message: OnMessage, conduct: Conduct) -> None:
         self.trial, self.store, self.on_message = trial, store, on_message
-        self.phase, self.recorded = "build", False
-        self.started_at: str | None = None
+        self.accumulate = conduct.accumulate
+        self.micro_batch_size: int | None = None
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forgets an attempt."""
+        self.phase, self.recorded, self.began = "build", False, False
+        self.out_of_memory = False
         self.known: dict[str, Any] = {}
+
+    @property
+    def checkpoint(self) -> Any:
+        """Where the trial leaves what it needs to go on."""
+        return self.store.folder / "checkpoints" / f"{self.trial.trial_id}.pt"
+
+    def task(self, inputs: Inputs, conduct: Conduct, *, together: int) -> Task:
+        """Returns the trial as a job for a process."""
+        attempt = Attempt(together, self.micro_batch_size, self.checkpoint, conduct.checkpoint_every_s)
+        limit = conduct.memory_limit_mib
+        if limit is None and self.trial.engine.device == "cpu":
+            limit = available_memory_mib()
+        return Task(
+            trial_job,
+            (self.trial, inputs, attempt),
+            log=self.store.folder / "logs" / f"{self.trial.trial_id}.log",
+            on_message=self.handle,
+            limit_s=conduct.trial_timeout_s,
+            memory_limit_mib=limit,
+        )
+
+    def announce(self) -> None:
+        """Records that the trial is about to begin: if nothing else comes, its row says so."""
+        self.known["started_at"] = _now()
+        self.store.append("start", {"trial": self.trial.to_dict(), "started_at": self.known["started_at"]})
 
     def handle(self, kind: str, data: dict[str, Any]) -> None:
         """Stores a message where it is worth it, and tells of it."""
-        self.started_at = self.started_at or _now()
+        self.began = True
         if kind == "phase":
             self.phase = data["phase"]
-        if kind in {"epoch", "profile", "trial"}:
+        if kind == "trial" and data["status"] == "oom" and self._can_be_halved():
+            self.out_of_memory = True  # another attempt writes the row
+            return
+        if kind in STORED:
             with deferring_interrupts():  # a trial that is stored is known to be: it is not "interrupted" as well
                 self.store.append(kind, data)
                 self.recorded = self.recorded or kind == "trial"
+        if kind == "facts":
+            self.known.update(data)
         if kind in {"epoch", "profile"}:
-            self.known.update({name: data[name] for name in _KNOWN_BEFORE_THE_END & data.keys()})
+            self.known.update({name: data[name] for name in _TOLD & data.keys()})
+        if kind == "trial":
+            self.checkpoint.unlink(missing_ok=True)  # what has ended does not go on: another attempt begins anew
         self.on_message(self.trial, kind, data)
 
-    def record_unless_done(self, status: str, error: str) -> None:
-        """Writes the row of a trial that has not written it itself, with what is known of it."""
+    def record_exit(self, ended: Exit) -> None:
+        """Writes the row of a trial whose process ended without having written it."""
+        if self.out_of_memory:
+            return
+        if ended.timed_out_after_s is not None:
+            status = "timeout"
+        elif ended.out_of_memory:
+            status = "oom"
+            if self._can_be_halved():
+                self.out_of_memory = True
+                return
+        else:
+            status = "crashed"
+        self.record_unless_done(status, str(ended), ended)
+
+    def record_unless_done(self, status: str, error: str, ended: Exit | None = None) -> None:
+        """Writes the row of a trial that has not written it itself, with what is known of it.
+
+        Its checkpoint stays: another attempt goes on from there.
+        """
         if self.recorded:
             return
+        row = self._known_row()
+        row.status, row.phase, row.error = status, self.phase if self.began else None, error
+        if ended is not None:
+            row.exit_code, row.signal = ended.code, ended.signal
+        with deferring_interrupts():
+            self.store.append("trial", row.to_dict())
+            self.recorded = True
+        self.on_message(self.trial, "trial", row.to_dict())
+
+    def _known_row(self) -> TrialRecord:
+        """Returns the trial's row as far as its messages have told it."""
         row = planned_record(self.trial, source=model_entry(self.trial.model).source)
-        row.status, row.phase, row.error, row.started_at = status, self.phase, error, self.started_at or _now()
+        row.micro_batch_size = self.micro_batch_size or self.trial.batch_size
         for name, value in self.known.items():
             setattr(row, name, value)
-        self.handle("trial", row.to_dict())
+        return row
+
+    def _can_be_halved(self) -> bool:
+        """Returns whether a trial that ran out of memory is to be run again with less at once."""
+        return self.accumulate and (self.micro_batch_size or self.trial.batch_size) > 1
+
+    def in_smaller_parts(self) -> bool:
+        """Halves what goes through the network at once, where memory ran out; returns whether it did."""
+        if not self.out_of_memory:
+            return False
+        before = self.micro_batch_size or self.trial.batch_size
+        self._begin_anew()
+        self.micro_batch_size = (before + 1) // 2
+        text = f"out of memory with {before} images at once: trying {self.micro_batch_size}, gradients added up"
+        self.on_message(self.trial, "notice", {"text": text})
+        return True
 
 
 def _now() -> str:
@@ -120,6 +214,6 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def trial_job(trial: Trial, inputs: Inputs, together: int, emit: Emit) -> None:
+def trial_job(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit) -> None:
     """Runs a trial in this process and emits its record."""
-    emit("trial", run_trial(trial, inputs, emit, together=together).to_dict())
+    emit("trial", run_trial(trial, inputs, emit, attempt).to_dict())

@@ -83,6 +83,8 @@ def measure_latency(
 ) -> Latency:
     """Times the passes of an engine's model on the batch in its slot; the model is trained by it.
 
+    Where the engine takes its batches in parts, the passes are of the first part, and a step is of the whole batch.
+
     Inference and whole steps run as the engine runs them, from a graph where it has one. The two halves of a
     training pass are timed outside any graph: a graph has no halves.
 
@@ -93,7 +95,8 @@ def measure_latency(
         train: Whether anything of training is timed.
         max_seconds: For each of the timings.
     """
-    images, labels = engine.slots[0]
+    batch = engine.slots[0]
+    images, labels = engine.micro_batches(*batch)[0]
     engine.set_learning_rate(0.0)
 
     engine.model.eval()
@@ -107,7 +110,7 @@ def measure_latency(
     forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
     step = None
     if with_step:
-        step = time_calls(lambda: engine.train_step(images, labels), device, max_seconds=max_seconds)
+        step = time_calls(lambda: engine.train_step(*batch), device, max_seconds=max_seconds)
     return Latency(single, inference, forward, backward, step)
 
 

@@ -66,7 +66,7 @@ def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: b
     engine.model.eval()
     device.start_memory_window()
     with torch.inference_mode():
-        engine.forward(images)
+        engine.forward(engine.micro_batches(images, labels)[0][0])
     inference = device.memory_peak()
     if not train:
         return MemoryUse(inference.allocated_mib - level_mib, None, None)

@@ -31,6 +31,13 @@ class Subject:
     num_classes: int
     batch_size: int
     engine: EngineSettings
+    micro_batch_size: int | None = None
+    """Images of one pass where the whole batch does not fit into memory."""
+
+    @property
+    def pass_size(self) -> int:
+        """Images that go through the network at once."""
+        return min(self.batch_size, self.micro_batch_size or self.batch_size)
 
     def build(self, weights: str | None = "random") -> nn.Module:
         """Builds the network on torch's default device.
@@ -50,7 +57,7 @@ class Subject:
 
     def can_train(self) -> bool:
         """Returns whether a training step is possible: batch norm refuses a batch with one value a channel."""
-        if self.batch_size > 1:
+        if self.pass_size > 1:
             return True
         with torch.device("meta"):
             try:
@@ -69,7 +76,9 @@ class Subject:
     def engine_for(self, recipe: Recipe, device: Device, *, slots: int = 1) -> Engine:
         """Builds the network and an engine around it, whose slots hold a batch of noise each."""
         batches = [self.fixed_batch(device.torch_device) for _ in range(slots)]
-        return Engine(self.build(), recipe, self.engine, slots=batches, device=device)
+        return Engine(
+            self.build(), recipe, self.engine, slots=batches, micro_batch_size=self.micro_batch_size, device=device
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ def profile_record(
         stem=subject.stem,
         input=format_input(subject.input),
         num_classes=subject.num_classes,
-        batch_size=subject.batch_size,
+        batch_size=subject.pass_size,
         device_name=device_name,
         precision=subject.engine.precision,
         memory_format=subject.engine.memory_format,
@@ -166,7 +175,7 @@ def profile_record(
         latency_ms_p90=latency.single.ms(0.9),
         inference_ms_p50=latency.inference.ms(),
         inference_ms_p90=latency.inference.ms(0.9),
-        inference_images_per_second=latency.inference.per_second(subject.batch_size),
+        inference_images_per_second=latency.inference.per_second(subject.pass_size),
         forward_ms=latency.forward.ms() if latency.forward else None,
         backward_ms=latency.backward.ms() if latency.backward else None,
         train_images_per_second=latency.step.per_second(subject.batch_size) if latency.step else None,

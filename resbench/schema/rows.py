@@ -131,6 +131,8 @@ class TrialRecord:
     measuring_version: int | None = None
     git_sha: str | None = None
     git_dirty: bool | None = None
+    git_diff_hash: str | None = None
+    """Of what is not committed, where ``git_dirty``."""
     resbench: str | None = None
     torch: str | None = None
     torchvision: str | None = None

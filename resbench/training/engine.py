@@ -35,6 +35,8 @@ class Totals:
     loss: float
     correct: int
     images: int
+    finite_steps: int = 0
+    """Training steps whose loss was a number. Once one is not, the weights are none either: so many came before."""
 
     @property
     def mean_loss(self) -> float:
@@ -56,12 +58,15 @@ class Engine:
         settings: Device, precision, memory format, compile, CUDA graphs.
         slots: Tensors on the device that batches are going to arrive in; only a step on one of them can be
             replayed from a graph. Labels int64 [B], images float32 [B, C, H, W].
+        micro_batch_size: Images of one forward and backward pass, where memory does not hold a whole batch's. The
+            gradients of a step are added up over the batch.
         device: The seam of the settings' device, opened here by default.
 
     Attributes:
         compiled: Whether compiled code runs; False after a fall-back to eager.
         cuda_graph: Whether steps on the slots are replayed from graphs; False until :meth:`capture`.
         fallbacks: What was asked for and given up, and why.
+        correct: bool [B]: which images of the last evaluation step got their label, of the padding too.
     """
 
     def __init__(
@@ -71,11 +76,13 @@ class Engine:
         settings: EngineSettings,
         *,
         slots: Sequence[Batch] = (),
+        micro_batch_size: int | None = None,
         device: Device | None = None,
     ) -> None:
         self.seam = device or open_device(settings.device)
         self.device = torch.device(settings.device)
         self.settings, self.slots = settings, tuple(slots)
+        self.micro_batch_size = micro_batch_size
         channels_last = settings.memory_format == "channels_last"
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
@@ -94,8 +101,9 @@ class Engine:
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = make_optimizer(self.model, recipe, self.learning_rate)
         exact = torch.float32 if self.device.type == "mps" else torch.float64
-        self._totals = torch.zeros(3, dtype=exact, device=self.device)
-        """Loss, hits, images."""
+        self.totals = torch.zeros(4, dtype=exact, device=self.device)
+        """Loss, hits, images, steps of a finite loss."""
+        self.correct = torch.zeros(len(self.slots[0][1]) if slots else 0, dtype=torch.bool, device=self.device)
         self._replays: dict[tuple[str, int], Callable[[], object]] = {}
         """Recorded steps by kind and by the slot whose images they read."""
 
@@ -118,18 +126,41 @@ class Engine:
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         hits = (logits.detach().argmax(1) == labels).sum()
         count = len(labels)
-        return loss, torch.stack([loss.detach() * count, hits, torch.full_like(hits, count)])
+        sums = [loss.detach() * count, hits, torch.full_like(hits, count), torch.isfinite(loss.detach())]
+        return loss, torch.stack(sums)
+
+    def micro_batches(self, images: torch.Tensor, labels: torch.Tensor) -> list[Batch]:
+        """Splits a batch into what goes through the network at once, mostly the batch itself."""
+        passes = self._passes(len(labels))
+        return [*zip(images.tensor_split(passes), labels.tensor_split(passes), strict=True)]
+
+    def _passes(self, images: int) -> int:
+        """Returns how many passes a batch takes; their sizes differ by one image at most."""
+        return 1 if self.micro_batch_size is None else -(-images // self.micro_batch_size)
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Takes one optimizer step on a batch, at the learning rate that is set."""
         self._run("train", self._train_step, images, labels)
 
     def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        loss, sums = self.loss(images, labels)
-        loss.backward()
+        if self.micro_batch_size is None:
+            loss, sums = self.loss(images, labels)
+            loss.backward()
+        else:
+            sums = self._accumulate(images, labels)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._totals += sums
+        self.totals += sums
+
+    def _accumulate(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Adds up the gradients of a batch pass by pass: those of its mean loss. Returns what goes to the totals."""
+        parts = []
+        for some, their_labels in self.micro_batches(images, labels):
+            loss, sums = self.loss(some, their_labels)
+            (loss * (len(their_labels) / len(labels))).backward()
+            parts.append(sums)
+        stacked = torch.stack(parts)
+        return torch.cat([stacked[:, :3].sum(0), stacked[:, 3:].amin(0)])
 
     @torch.inference_mode()
     def eval_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -137,9 +168,15 @@ class Engine:
         self._run("eval", self._eval_step, images, labels)
 
     def _eval_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        logits = self.forward(images)
-        loss = F.cross_entropy(logits, labels, ignore_index=PADDING, reduction="sum")
-        self._totals += torch.stack([loss, (logits.argmax(1) == labels).sum(), (labels != PADDING).sum()])
+        if len(self.correct) != len(labels):
+            self.correct = torch.zeros(len(labels), dtype=torch.bool, device=self.device)
+        places = self.correct.tensor_split(self._passes(len(labels)))
+        for (some, their_labels), correct in zip(self.micro_batches(images, labels), places, strict=True):
+            logits = self.forward(some)
+            loss = F.cross_entropy(logits, their_labels, ignore_index=PADDING, reduction="sum")
+            torch.eq(logits.argmax(1), their_labels, out=correct)
+            counted = (their_labels != PADDING).sum()
+            self.totals += torch.stack([loss, correct.sum(), counted, torch.zeros_like(counted)])
 
     def _run(self, kind: str, step: Callable[..., None], images: torch.Tensor, labels: torch.Tensor) -> None:
         """Replays the step where it was recorded on these tensors, and otherwise takes it."""
@@ -151,9 +188,23 @@ class Engine:
 
     def read_totals(self) -> Totals:
         """Waits for the device, returns the totals and starts them anew."""
-        loss, correct, images = self._totals.tolist()
-        self._totals.zero_()
-        return Totals(loss, int(correct), int(images))
+        loss, correct, images, finite_steps = self.totals.tolist()
+        self.totals.zero_()
+        return Totals(loss, int(correct), int(images), int(finite_steps))
+
+    def peek(self) -> Callable[[], int | None]:
+        """Asks how many steps since the last reading had a finite loss, without waiting for the device.
+
+        Returns:
+            What gives the number of the steps that were queued before this call, and None while it is on its way.
+        """
+        totals = self.seam.peek(self.totals)
+
+        def finite_steps() -> int | None:
+            values = totals()
+            return None if values is None else int(values[3])
+
+        return finite_steps
 
     def set_learning_rate(self, value: float) -> None:
         """Sets the learning rate of the next steps without waiting for the device."""
@@ -237,7 +288,7 @@ class Engine:
         """
         kept = {name: value.clone() for name, value in self.model.state_dict().items()}
         state = [{name: value.clone() for name, value in of.items()} for of in self._optimizer_state()]
-        totals, rate, training = self._totals.clone(), self.learning_rate.clone(), self.model.training
+        totals, rate, training = self.totals.clone(), self.learning_rate.clone(), self.model.training
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             yield
@@ -247,7 +298,7 @@ class Engine:
             for name, value in of.items():
                 # What the first step makes starts at 0: momentum times 0 is what no momentum is.
                 value.copy_(state[number][name]) if number < len(state) else value.zero_()
-        self._totals.copy_(totals)
+        self.totals.copy_(totals)
         self.learning_rate.copy_(rate)
 
     def _optimizer_state(self) -> list[dict[str, torch.Tensor]]:
@@ -266,7 +317,7 @@ class Engine:
         for of in self._optimizer_state():
             for value in of.values():
                 value.zero_()
-        self._totals.zero_()
+        self.totals.zero_()
 
     def _give_up_compiling(self, error: Exception) -> None:
         """Goes back to eager and notes why."""

@@ -29,12 +29,22 @@ class Ledger:
         finally:
             self.add(name, time.perf_counter() - began)
 
+    def go_on_from(self, earlier: dict[str, float]) -> None:
+        """Counts in what an earlier attempt spent.
+
+        Args:
+            earlier: Its :meth:`columns`.
+        """
+        for part in PARTS:
+            self.add(part, earlier[f"{part}_s"])
+        self._began -= earlier["wall_s"]
+
     def __getitem__(self, part: str) -> float:
         """Returns the seconds booked for a part so far."""
         return self._seconds[part]
 
     def columns(self) -> dict[str, float]:
-        """Closes the ledger: the ``_s`` columns of a trial's record, which add up to ``wall_s``."""
+        """Returns what is booked so far: the ``_s`` columns of a trial's record, which add up to ``wall_s``."""
         wall = time.perf_counter() - self._began
         other = wall - sum(self._seconds.values())
         return {f"{part}_s": seconds for part, seconds in self._seconds.items()} | {

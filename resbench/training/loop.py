@@ -5,26 +5,38 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from resbench.budget import Spending
 from resbench.data.pipeline import Pipeline
 from resbench.devices import Device
 from resbench.errors import ResbenchError
 from resbench.recipes import Recipe
+from resbench.training.checkpoint import Checkpoints
+from resbench.training.clock import TrainClock
 from resbench.training.engine import Engine, Totals
 from resbench.training.ledger import Ledger
+from resbench.training.state import engine_state, load_engine_state
 
-_PROGRESS_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.2
 
 
 class DivergedError(ResbenchError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number.
+
+    Attributes:
+        step: The first step of which that is true.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -53,18 +65,33 @@ class EpochReport:
     eval_s: float
     train_images_per_second: float
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EpochReport:
+        """Rebuilds a report from its ``asdict``."""
+        return cls(**{**data, "train": Totals(**data["train"]), "test": Totals(**data["test"])})
+
 
 @dataclass
 class TrainingResult:
     """What a finished training leaves."""
 
     spending: Spending
+    clock: TrainClock
     steps: int = 0
     images_seen: int = 0
-    train_clock_s: float = 0.0
-    step_seconds: list[float] = field(default_factory=list)
-    """Data + step time of every step."""
     epochs: list[EpochReport] = field(default_factory=list)
+    correct: torch.Tensor | None = None
+    """bool [test images], on the device: which of them the last evaluation got right."""
+
+    @property
+    def train_clock_s(self) -> float:
+        """Data + step time."""
+        return self.clock.seconds
+
+    @property
+    def step_seconds(self) -> list[float]:
+        """Data + step time of every step."""
+        return self.clock.step_seconds
 
     @property
     def train_images_per_second(self) -> float:
@@ -89,6 +116,7 @@ class Loop:
         on_progress: Called a few times a second; it must not wait for the device.
         on_epoch: Called with each :class:`EpochReport`.
         on_phase: Called with ``train`` and ``eval`` as they begin.
+        checkpoints: Where the training leaves :meth:`state` from time to time.
     """
 
     def __init__(
@@ -103,112 +131,168 @@ class Loop:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
         on_phase: Callable[[str], None] = lambda phase: None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.engine, self.pipeline, self.device = engine, pipeline, device
         self.schedule = recipe.schedule
         self.peak = recipe.peak_learning_rate(pipeline.batch_size)
         self.spending, self.ledger = spending, ledger
         self.on_progress, self.on_epoch, self.on_phase = on_progress, on_epoch, on_phase
-        self.result = TrainingResult(spending)
-        self._next_progress = 0.0
-        self._timed_steps = 0
-        """Steps that the train clock holds; while steps are queued, it is behind those that were taken."""
+        self.checkpoints = checkpoints
+        self.clock = TrainClock(device, ledger)
+        self.result = TrainingResult(spending, self.clock)
+        self._in_epoch = 0
+        """Steps of the current epoch that were taken."""
+        self._epoch_began = pipeline.state()
+        """Where the pipeline's generators stood when it began."""
+        self._next_look = 0.0
+        self._asked: tuple[int, Callable[[], int | None]] | None = None
+        """How many steps of the epoch should have a finite loss, and what will tell how many had."""
 
     def run(self) -> TrainingResult:
         """Trains until the budget is spent.
 
         Raises:
-            DivergedError: The training loss of an epoch or the test loss after it is not finite.
+            DivergedError: The loss of a training step, or of the evaluation, is not finite.
         """
         while self._fraction() < 1:
             self.on_phase("train")
             train = self._train_epoch()
-            self._check(train, "training")
             self.on_phase("eval")
             test, seconds = self.evaluate()
-            self._check(test, "test")  # the only sign of a last step that broke the weights
+            if not math.isfinite(test.mean_loss):  # the only sign of a last step that broke the weights
+                step = self.result.steps
+                raise DivergedError(f"the test loss was {test.mean_loss} after step {step}", step)
             report = self._report(train, test, seconds)
             self.result.epochs.append(report)
             self.on_epoch(report)
+            if self._fraction() < 1:
+                self._save_if_due()
         return self.result
 
-    def _check(self, totals: Totals, kind: str) -> None:
-        """Raises where a loss is no longer a number."""
-        if not math.isfinite(totals.mean_loss):
-            raise DivergedError(f"the {kind} loss was {totals.mean_loss} in the epoch up to step {self.result.steps}")
-
     def _train_epoch(self) -> Totals:
-        """Runs steps until the epoch or the budget ends, then waits for the device and books the time.
-
-        The clock runs from mark to mark: one mark when a batch is asked for, one when it is there, one after
-        the step. On CUDA marks are events in the stream, so nothing waits between two steps.
-        """
-        result, device = self.result, self.device
-        marks: list[tuple[Any, Any, Any]] = []
+        """Runs steps until the epoch or the budget ends, then waits for the device and books the time."""
+        result, device, clock = self.result, self.device, self.clock
         self.engine.model.train()
-        batches = self.pipeline.epoch(self.engine.slots)
+        if not self._in_epoch:
+            self._epoch_began = self.pipeline.state()
+        batches = self.pipeline.epoch(self.engine.slots, first=self._in_epoch)
         if len(self.engine.slots) > 1:
             batches = device.run_ahead(batches)
-        clock_before, steps_before = result.train_clock_s, result.steps
-        start = device.mark()
+        clock.start()
         for images, labels in batches:
-            ready = device.mark()
+            clock.batch_made()
             self.engine.set_learning_rate(self.peak * self.schedule(self._fraction()))
             self.engine.train_step(images, labels)
-            end = device.mark()
-            marks.append((start, ready, end))
+            clock.step_taken()
             result.steps += 1
             result.images_seen += len(labels)
-            if len(marks) > device.queue_depth:
-                reached = marks[-1 - device.queue_depth][2]
-                device.wait(reached)
-                result.train_clock_s = clock_before + device.elapsed_s(marks[0][0], reached)
-                self._timed_steps = steps_before + len(marks) - device.queue_depth
+            self._in_epoch += 1
             fraction = self._fraction()
-            self._tell_progress(fraction)
-            if fraction >= 1:
+            self._look(fraction)
+            if fraction >= 1 or self._has_diverged():
                 break
-            start = end
-        device.synchronize()
+            if self._in_epoch < self.pipeline.steps_per_epoch and self._save_if_due():
+                clock.start()
+        clock.stop()
         totals = self.engine.read_totals()
-        data = sum(device.elapsed_s(start, ready) for start, ready, _ in marks)
-        step = sum(device.elapsed_s(ready, end) for _, ready, end in marks)
-        self.ledger.add("data", data)
-        self.ledger.add("step", step)
-        result.train_clock_s = clock_before + data + step
-        self._timed_steps = result.steps
-        result.step_seconds += [device.elapsed_s(start, end) for start, _, end in marks]
+        if totals.finite_steps < self._in_epoch:
+            step = result.steps - self._in_epoch + totals.finite_steps + 1
+            raise DivergedError(f"the training loss was not finite at step {step}", step)
+        self._in_epoch, self._asked = 0, None
         return totals
 
-    def _tell_progress(self, fraction: float) -> None:
-        """Calls ``on_progress``, but not at every step of a fast network."""
-        now, clock = time.perf_counter(), self.result.train_clock_s
-        if clock > 0 and now >= self._next_progress:
-            self._next_progress = now + _PROGRESS_EVERY_S
-            rate = self._timed_steps * self.pipeline.batch_size / clock
-            timed = self.spending.fraction(steps=self._timed_steps, train_clock_s=clock)
-            self.on_progress(Progress(fraction, rate, clock / timed - clock))
+    def _look(self, fraction: float) -> None:
+        """Tells of progress and asks for the health of the loss, but not at every step of a fast network."""
+        now, seconds = time.perf_counter(), self.clock.seconds
+        if not (seconds > 0 and now >= self._next_look):
+            return
+        self._next_look = now + _LOOK_EVERY_S
+        rate = self.clock.steps * self.pipeline.batch_size / seconds
+        timed = self.spending.fraction(steps=self.clock.steps, train_clock_s=seconds)
+        self.on_progress(Progress(fraction, rate, seconds / timed - seconds))
+        if self._asked is None:
+            self._asked = (self._in_epoch, self.engine.peek())
+
+    def _has_diverged(self) -> bool:
+        """Returns whether a loss is known not to be finite; what is known is a few steps behind."""
+        if self._asked is None:
+            return False
+        expected, answer = self._asked
+        finite = answer()
+        if finite is None:
+            return False
+        self._asked = None
+        return finite < expected
 
     def evaluate(self) -> tuple[Totals, float]:
-        """Returns the totals over every test image, and the seconds that took."""
+        """Returns the totals over every test image, and the seconds that took; the result holds the hits."""
         before = self.ledger["eval"]
         with self.ledger.part("eval"):
             self.engine.model.eval()
+            correct: list[torch.Tensor] = []
             for images, labels in self.pipeline.evaluation(self.engine.slots):
                 self.engine.eval_step(images, labels)
+                correct.append(self.engine.correct.clone())
             totals = self.engine.read_totals()
+            self.result.correct = torch.cat(correct)[: len(self.pipeline.test)]
         return totals, self.ledger["eval"] - before
+
+    def _save_if_due(self) -> bool:
+        """Writes a checkpoint where it is time for one; the train clock is stopped then, and stays so."""
+        if self.checkpoints is None or not self.checkpoints.due():
+            return False
+        if self._in_epoch:
+            self.clock.stop()
+        with self.ledger.part("checkpoint"):
+            state = self.state()
+        # What the write takes is booked after it, and is missing in the checkpoint itself.
+        with self.ledger.part("checkpoint"):
+            self.checkpoints.save(state)
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Returns where the training stands, as plain data and tensors on the host; the clock is stopped."""
+        result = self.result
+        return {
+            "engine": engine_state(self.engine),
+            "pipeline": self._epoch_began if self._in_epoch else self.pipeline.state(),
+            "in_epoch": self._in_epoch,
+            "steps": result.steps,
+            "images_seen": result.images_seen,
+            "train_clock_s": self.clock.seconds,
+            "step_seconds": torch.tensor(self.clock.step_seconds, dtype=torch.float64),
+            "epochs": [asdict(report) for report in result.epochs],
+            "ledger": self.ledger.columns(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from where an earlier attempt stood; what it spent is counted in.
+
+        Args:
+            state: From :meth:`state`.
+
+        Raises:
+            ValueError: It is of another network or recipe.
+        """
+        load_engine_state(self.engine, state["engine"])
+        self.pipeline.load(state["pipeline"])
+        self._epoch_began, self._in_epoch = state["pipeline"], state["in_epoch"]
+        self.result.steps, self.result.images_seen = state["steps"], state["images_seen"]
+        self.result.epochs = [EpochReport.from_dict(report) for report in state["epochs"]]
+        self.clock.set(state["step_seconds"].tolist(), seconds=state["train_clock_s"])
+        self.ledger.go_on_from(state["ledger"])
 
     def _fraction(self) -> float:
         """Returns the fraction of the budget that is spent."""
-        return self.spending.fraction(steps=self.result.steps, train_clock_s=self.result.train_clock_s)
+        return self.spending.fraction(steps=self.result.steps, train_clock_s=self.clock.seconds)
 
     def _report(self, train: Totals, test: Totals, eval_s: float) -> EpochReport:
         """Puts together what is known after an epoch."""
         result = self.result
         last = result.epochs[-1] if result.epochs else None
         images = result.images_seen - (last.images_seen if last else 0)
-        seconds = result.train_clock_s - (last.train_clock_s if last else 0.0)
+        seconds = self.clock.seconds - (last.train_clock_s if last else 0.0)
         return EpochReport(
             epoch=result.steps / self.pipeline.steps_per_epoch,
             steps=result.steps,
@@ -217,7 +301,7 @@ class Loop:
             learning_rate=float(self.engine.learning_rate),
             train=train,
             test=test,
-            train_clock_s=result.train_clock_s,
+            train_clock_s=self.clock.seconds,
             eval_s=eval_s,
             train_images_per_second=images / seconds,
         )

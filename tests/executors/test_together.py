@@ -138,8 +138,6 @@ def test_an_interrupt_records_those_that_have_begun(tmp_path: Path, plans: tuple
     plan, store = plans[1], Store(tmp_path / "out", create=True)
     store.append("suite", {"trials": [trial.to_dict() for trial in plan.trials]})
     with pytest.raises(KeyboardInterrupt):
-        local.run_trials(
-            plan.trials, plan.inputs, store, on_message=lambda trial, kind, data: None, concurrent_seeds=SEEDS
-        )
+        local.run_trials(plan.trials, plan.inputs, store, conduct=plan.conduct)
     trials = load_results(tmp_path / "out").trials
     assert list(trials["status"]) == ["interrupted", "interrupted", "not_run"]

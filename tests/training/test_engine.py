@@ -68,7 +68,7 @@ def test_label_smoothing_equals_its_definition():
     loss, sums = engine.loss(images, labels)
     torch.testing.assert_close(loss, expected)
     hits = int((logits.argmax(1) == labels).sum())
-    assert sums.tolist() == [pytest.approx(expected.item() * BATCH), hits, BATCH]
+    assert sums.tolist() == [pytest.approx(expected.item() * BATCH), hits, BATCH, 1]
     assert not sums.requires_grad
 
 
@@ -236,3 +236,50 @@ class TestPrecisionAndLayout:
         assert len(seen) == 2
         assert all(tensor.is_contiguous(memory_format=layout) for tensor in seen)
         assert engine.model[0].weight.is_contiguous(memory_format=layout)
+
+
+class TestMicroBatches:
+    @pytest.mark.parametrize("size", [1, 3, 4, 7, BATCH])
+    def test_gradients_are_those_of_the_whole_batch_where_no_statistics_are_taken_over_it(self, size):
+        def train(micro_batch_size: int | None) -> Engine:
+            engine = Engine(network().eval(), SGD, CPU, micro_batch_size=micro_batch_size)
+            engine.model.train = lambda mode=True: engine.model  # batch norm keeps its running statistics
+            engine.set_learning_rate(0.1)
+            for step in range(3):
+                engine.train_step(*batch(step))
+            return engine
+
+        whole, parts = train(None), train(size)
+        for name, value in whole.model.state_dict().items():
+            torch.testing.assert_close(parts.model.state_dict()[name], value, atol=1e-6, rtol=1e-5, msg=name)
+        left, right = whole.read_totals(), parts.read_totals()
+        assert left.loss == pytest.approx(right.loss, rel=1e-5)
+        assert (left.correct, left.images, left.finite_steps) == (right.correct, right.images, right.finite_steps)
+        assert left.finite_steps == 3
+
+    def test_parts_differ_by_one_image_at_most(self):
+        engine = Engine(network(), SGD, CPU, micro_batch_size=3)
+        parts = engine.micro_batches(*batch())
+        assert [len(labels) for _, labels in parts] == [3, 3, 2]
+        assert torch.equal(torch.cat([images for images, _ in parts]), batch()[0])
+
+    def test_a_step_with_one_part_that_is_no_number_is_not_finite(self):
+        engine = Engine(network(), SGD, CPU, micro_batch_size=4)
+        images, labels = batch()
+        images[0] = float("nan")
+        engine.train_step(images, labels)
+        assert engine.read_totals().finite_steps == 0
+
+    def test_an_evaluation_says_which_images_it_got_right_whatever_the_parts(self):
+        engines = [Engine(network(), SGD, CPU, micro_batch_size=size) for size in (None, 3)]
+        images, labels = batch()
+        labels = labels.clone()
+        labels[5] = PADDING
+        for engine in engines:
+            engine.model.eval()
+            engine.eval_step(images, labels)
+        right = engines[0].forward(images).argmax(1) == labels
+        for engine in engines:
+            assert torch.equal(engine.correct, right)
+            assert engine.read_totals().correct == int(right.sum())
+        assert not right[5]

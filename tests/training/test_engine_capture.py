@@ -95,12 +95,12 @@ class TestReplay:
         train(engine, 3)
         engine.model.train(training)
         before = snapshot(engine.model), optimizer_tensors(engine), torch.get_rng_state()
-        totals, rate = engine._totals.clone(), float(engine.learning_rate)
+        totals, rate = engine.totals.clone(), float(engine.learning_rate)
         engine.capture()
         assert same(before[0], engine.model.state_dict())
         assert same(before[1], optimizer_tensors(engine))
         assert torch.equal(torch.get_rng_state(), before[2])
-        assert torch.equal(engine._totals, totals)
+        assert torch.equal(engine.totals, totals)
         assert float(engine.learning_rate) == rate
         assert engine.model.training == training
         assert all(parameter.grad is None for parameter in engine.model.parameters())
@@ -198,7 +198,7 @@ class TestFallback:
     def test_leaves_everything_as_it_was_and_says_why_once(self, at):
         engine = refused(self.ERROR, at)
         before, optimizer, generator = snapshot(engine.model), optimizer_tensors(engine), torch.get_rng_state()
-        totals, rate = engine._totals.clone(), float(engine.learning_rate)
+        totals, rate = engine.totals.clone(), float(engine.learning_rate)
         engine.capture()
         assert engine.fallbacks == [
             "the step cannot be recorded as a CUDA graph "
@@ -209,7 +209,7 @@ class TestFallback:
         assert same(optimizer, optimizer_tensors(engine))
         assert all(parameter.grad is None for parameter in engine.model.parameters())
         assert torch.equal(torch.get_rng_state(), generator)
-        assert torch.equal(engine._totals, totals)
+        assert torch.equal(engine.totals, totals)
         assert float(engine.learning_rate) == rate
         assert engine.model.training
 

@@ -109,14 +109,14 @@ class TestPreserved:
         train(engine, 3)
         engine.model.eval()
         before, generator = snapshot(engine.model), torch.get_rng_state()
-        optimizer, totals, rate = optimizer_tensors(engine), engine._totals.clone(), float(engine.learning_rate)
+        optimizer, totals, rate = optimizer_tensors(engine), engine.totals.clone(), float(engine.learning_rate)
         places = [tensor.data_ptr() for tensor in tensors_of(engine)]
         with engine.preserved():
             train(engine, 3, first=3)
             assert not same(before, engine.model.state_dict())
         assert same(before, engine.model.state_dict())
         assert same(optimizer, optimizer_tensors(engine))
-        assert torch.equal(engine._totals, totals)
+        assert torch.equal(engine.totals, totals)
         assert float(engine.learning_rate) == rate
         assert torch.equal(torch.get_rng_state(), generator)
         assert not engine.model.training
@@ -126,7 +126,7 @@ class TestPreserved:
 def tensors_of(engine: Engine) -> list[torch.Tensor]:
     """Everything that a step reads and that outlives it."""
     state = [value for of in engine.optimizer.state.values() for value in of.values() if torch.is_tensor(value)]
-    return [*engine.model.state_dict().values(), *state, engine._totals, engine.learning_rate]
+    return [*engine.model.state_dict().values(), *state, engine.totals, engine.learning_rate]
 
 
 class TestRestart:

@@ -20,19 +20,26 @@ from small_loops import (
 
 from resbench.budget import parse_budget, plan_spending
 from resbench.data.pipeline import Batch
+from resbench.devices import CpuDevice
 from resbench.recipes import RECIPES, Augmentation
 from resbench.training import loop as loop_module
+from resbench.training.clock import TrainClock
 from resbench.training.engine import Engine
+from resbench.training.ledger import Ledger
 from resbench.training.loop import DivergedError, EpochReport, Progress, TrainingResult
 
 
 class BreakingEngine(Engine):
-    """Trains as it should and then breaks the weights."""
+    """Trains as it should for some steps and then breaks the weights."""
+
+    whole = 1
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         super().train_step(images, labels)
-        with torch.no_grad():
-            next(self.model.parameters()).fill_(float("nan"))
+        self.whole -= 1
+        if self.whole <= 0:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float("nan"))
 
 
 class ScriptedDevice:
@@ -195,7 +202,9 @@ class TestClock:
 
     def test_quantiles_of_the_step_time(self):
         spending = plan_spending(parse_budget("1ep"), batch_size=1, steps_per_epoch=1)
-        result = TrainingResult(spending, step_seconds=[0.001 * step for step in range(11)])
+        clock = TrainClock(CpuDevice(), Ledger())
+        clock.set([0.001 * step for step in range(11)], seconds=0.055)
+        result = TrainingResult(spending, clock)
         assert result.step_ms(0.5) == pytest.approx(5)
         assert result.step_ms(0.9) == pytest.approx(9)
 
@@ -206,8 +215,9 @@ class TestDivergence:
         with torch.no_grad():
             model[6].bias.fill_(float("nan"))
         loop = make_loop("2ep", engine=Engine(model, COMMON, SETTINGS))
-        with pytest.raises(DivergedError, match="the training loss was nan in the epoch up to step 10"):
+        with pytest.raises(DivergedError, match=r"the training loss was not finite at step 1$") as error:
             loop.run()
+        assert error.value.step == 1
         assert loop.result.epochs == []
 
     def test_of_one_step_alone_is_seen_at_the_epochs_end(self):
@@ -226,8 +236,28 @@ class TestDivergence:
 
     def test_in_the_very_last_step_is_seen_by_the_evaluation(self):
         loop = make_loop("1steps", engine=BreakingEngine(network(), COMMON, SETTINGS))
-        with pytest.raises(DivergedError, match="the test loss was nan in the epoch up to step 1"):
+        with pytest.raises(DivergedError, match=r"the test loss was nan after step 1$") as error:
             loop.run()
+        assert error.value.step == 1
+
+    @pytest.mark.parametrize("queue_depth", [0, 3])
+    @pytest.mark.parametrize("step", [2, 4, 10, 17])
+    def test_names_the_step_where_it_happened(self, step, queue_depth):
+        engine = BreakingEngine(network(), COMMON, SETTINGS)
+        engine.whole = step - 1
+        with pytest.raises(DivergedError, match=rf"at step {step}$") as error:
+            make_loop("3ep", engine=engine, device=ScriptedDevice(queue_depth)).run()
+        assert error.value.step == step
+
+    def test_ends_the_training_before_the_epoch_is_over(self, monkeypatch):
+        monkeypatch.setattr(loop_module, "_LOOK_EVERY_S", 0.0)
+        model = network()
+        with torch.no_grad():
+            model[6].bias.fill_(float("nan"))
+        loop = make_loop("2ep", engine=Engine(model, COMMON, SETTINGS))
+        with pytest.raises(DivergedError, match=r"at step 1$"):
+            loop.run()
+        assert loop.result.steps == 1
 
 
 class TestRepeatability:

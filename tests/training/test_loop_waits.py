@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -64,11 +64,11 @@ class GuardedPipeline(Pipeline):
     guard: ExitStack
     guarded_batches = 0
 
-    def epoch(self, slots: Sequence[Batch] = ()) -> Iterator[Batch]:
+    def epoch(self, slots: Sequence[Batch] = (), *, first: int = 0) -> Iterator[Batch]:
         self.guard = ExitStack()
         self.guard.enter_context(NoFunctionReadsBack())
         self.guard.enter_context(NoOperatorReadsBack())
-        return super().epoch(slots)
+        return super().epoch(slots, first=first)
 
     def training_batch(self, index: torch.Tensor, draws: torch.Tensor, slot: Batch) -> Batch:
         self.guarded_batches += 1
@@ -82,9 +82,14 @@ class GuardedDevice(CpuDevice):
         super().__init__()
         self.pipeline = pipeline
         self.queue_depth = 2
+        self.peeks = 0
 
     def synchronize(self) -> None:
         self.pipeline.guard.close()
+
+    def peek(self, values: torch.Tensor) -> Callable[[], None]:
+        self.peeks += 1
+        return lambda: None  # on its way, as on a GPU
 
 
 class TestNothingIsReadBackInsideAnEpoch:
@@ -99,14 +104,15 @@ class TestNothingIsReadBackInsideAnEpoch:
         recipe = dataclasses.replace(RECIPES[name], augmentation=augmentation)
         pipeline = make_pipeline(recipe, kind=GuardedPipeline)
         settings = dataclasses.replace(SETTINGS, cuda_graph=graph)
-        engine = Engine(network(), recipe, settings, slots=[pipeline.new_batch() for _ in range(slots)])
+        device = GuardedDevice(pipeline)
+        engine = Engine(network(), recipe, settings, slots=[pipeline.new_batch() for _ in range(slots)], device=device)
         pipeline.warm_up()
         engine.warm_up(*next(pipeline.evaluation()))
         engine.capture()
         assert engine.cuda_graph == graph
         progress: list[Progress] = []
         loop = make_loop(
-            "1.5ep", recipe=recipe, pipeline=pipeline, device=GuardedDevice(pipeline), on_progress=progress.append,
+            "1.5ep", recipe=recipe, pipeline=pipeline, device=device, on_progress=progress.append,
             engine=engine,
         )  # fmt: skip
         try:
@@ -115,6 +121,7 @@ class TestNothingIsReadBackInsideAnEpoch:
             pipeline.guard.close()
         assert pipeline.guarded_batches == 16  # the first was the warm-up's
         assert progress
+        assert device.peeks
 
     @pytest.mark.parametrize(
         "reading",

@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from resbench.errors import InputError
+from resbench.untrusted import user_path
 
 HEAD = "fc."
 """What the names of the head's parameters begin with: they are never taken over, the head is always new."""
@@ -30,11 +31,13 @@ def pretrained_state(weights: str | Path) -> Mapping[str, torch.Tensor]:
     Raises:
         InputError: They cannot be downloaded, there is no such file, or it holds something else.
     """
-    return _download() if weights == "default" else _read(Path(weights))
+    return _download() if weights == "default" else _read(user_path(weights))
 
 
 def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Copies every weight and buffer but the head's from ``state`` into ``network``.
+
+    Into a network on the meta device, which holds nothing, nothing is copied: names and shapes are checked.
 
     Raises:
         InputError: Names or shapes differ; the message holds the first few that do. Nothing was copied then.
@@ -56,7 +59,8 @@ def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         raise InputError(
             f"the weights are not those of torchvision's resnet152 ({len(differences)} differences): {shown}."
         )
-    network.load_state_dict({**own, **given})
+    if not any(tensor.is_meta for tensor in own.values()):
+        network.load_state_dict({**own, **given})
 
 
 def _download() -> Mapping[str, torch.Tensor]:
@@ -83,13 +87,22 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
             f"({type(error).__name__}). Save a plain state dict: torch.save(model.state_dict(), path)."
         ) from error
     if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+        isinstance(name, str) and _holds_numbers(tensor) for name, tensor in state.items()
     ):
         raise InputError(
             f"weights file {str(path)!r} does not hold a state dict (names to tensors). "
             "Save one: torch.save(model.state_dict(), path)."
         )
     return state
+
+
+def _holds_numbers(value: object) -> bool:
+    """Says whether a value is a tensor whose numbers can be copied: not sparse, quantized or on the meta device."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_meta or value.is_complex())
+    )
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -1,0 +1,35 @@
+"""How trials are watched over while they run; what they learn does not depend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """The ``[run]`` table of a suite, resolved."""
+
+    trial_timeout_s: float | None = None
+    """Wall time of a trial's process; None: as long as it takes."""
+    checkpoint_every_s: float = 60.0
+    accumulate: bool = False
+    """Whether a trial that runs out of memory is run again in halves of its batch."""
+    memory_limit_mib: int | None = None
+    """What a trial may allocate on the host; None: what is there."""
+    concurrent_seeds: int = 1
+    calibrate: bool = True
+    """Whether the instruments are tested first and the noise floor is measured last."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a trial's process is told besides the trial itself."""
+
+    together: int = 1
+    """How many trials train at once on the device. Beyond 1 the training's speed is measured before."""
+    micro_batch_size: int | None = None
+    """Images of one pass, where the whole batch did not fit."""
+    checkpoint: Path | None = None
+    """Where the trial leaves what it needs to go on; None: nowhere."""
+    checkpoint_every_s: float = 60.0

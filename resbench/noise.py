@@ -1,0 +1,60 @@
+"""The noise floor: one trial's speed and memory, measured again at the end of the suite in the same way (A/A).
+
+The same network on the same machine differs from itself by so much; a difference between two networks, or between two
+versions of the code, that is no larger says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from resbench.conduct import Attempt
+from resbench.schema import Trial
+from resbench.trial import ALONE_STEPS, Inputs, TrialRun
+
+METRICS = (
+    "train_images_per_second",
+    "inference_images_per_second",
+    "latency_ms_p50",
+    "step_ms_p50",
+    "peak_memory_allocated_mib",
+    "inference_memory_mib",
+)
+"""Columns of a trial's row that are measured again."""
+LEAST_STEPS, MOST_SECONDS = 10, 10.0
+"""Training steps that are measured again at least, and for how long at most where there are more."""
+
+
+def again_job(trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None]) -> None:
+    """Measures a trial's network as its own process did, trains it for a few steps, and emits ``again``."""
+    run = TrialRun(trial, inputs, lambda kind, data: None, Attempt())
+    run.set_up()
+    dataset = run.load()
+    engine = run.profile()
+    pipeline = run.build(dataset, engine)
+    run.recorder.speed(run.train_alone(engine, pipeline, steps))
+    emit("again", {name: getattr(run.recorder.record, name) for name in METRICS})
+
+
+def steps_to_repeat(row: Mapping[str, Any]) -> int:
+    """Returns how many training steps to measure again of a trial, by its row."""
+    step_s = (row["step_ms_p50"] or 0.0) / 1000
+    affordable = int(MOST_SECONDS / step_s) if step_s else ALONE_STEPS
+    return min(ALONE_STEPS, max(LEAST_STEPS, affordable), max(1, row["steps"] or 1))
+
+
+def noise_floor(row: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the data of a ``noise_floor`` event.
+
+    Args:
+        row: Of the first trial.
+        again: The same figures, measured again.
+
+    Returns:
+        Both, and ``relative``: for each figure that both have, ``|again / first - 1|``.
+    """
+    first = {name: row[name] for name in METRICS}
+    relative = {name: abs(again[name] / first[name] - 1) for name in METRICS if first[name] and again[name]}
+    identity = {name: row[name] for name in ("trial_id", "model", "device_name")}
+    return {**identity, "first": first, "again": dict(again), "relative": relative}

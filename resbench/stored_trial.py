@@ -1,0 +1,172 @@
+"""A trial out of a results folder's records: its row, its plan, and where its data and weights were."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resbench.errors import InputError, NothingMeasuredError, did_you_mean, nearest
+from resbench.report.groups import records
+from resbench.report.numbers import present
+from resbench.schema import Trial
+from resbench.store import Store, load_results
+
+if TYPE_CHECKING:
+    from resbench.store import Results
+    from resbench.trial import Inputs
+
+MOST_NAMED = 5
+"""Ids that a message names."""
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """One trial that ended ``ok``, with all that is recorded of how it ran."""
+
+    results: Results
+    row: dict[str, Any]
+    """Its row of ``trials.csv``; what is not known is ``None``."""
+    trial: Trial
+    """Its plan."""
+    suite_event: dict[str, Any]
+    """The ``suite`` event that planned it, less its trials; empty where none did."""
+
+
+def find_trial(folder: Path, given: str) -> StoredTrial:
+    """Finds a trial by its id or the beginning of it.
+
+    Args:
+        folder: A results folder.
+        given: A ``trial_id``, or as much of it as no other has.
+
+    Raises:
+        InputError: The folder cannot be read, the id is not that of one trial, or its plan is not recorded.
+        NothingMeasuredError: The trial did not end ``ok``: there is nothing to hold a rerun against.
+    """
+    results = load_results(folder)
+    trial_id = _complete(given.strip().lower(), results.trials["trial_id"].tolist(), folder)
+    (found,) = records(results.trials[results.trials["trial_id"] == trial_id])
+    row = {name: value if present(value) else None for name, value in found.items()}
+    if row["status"] != "ok":
+        raise NothingMeasuredError(
+            f"trial {trial_id} ({row['model']} seed {row['seed']}) ended {row['status']} in {str(folder)!r}: there is "
+            "nothing to hold a rerun against. `resbench bench` runs it again."
+        )
+    return StoredTrial(results, row, *_plan_of(folder, trial_id))
+
+
+def _complete(given: str, known: list[str], folder: Path) -> str:
+    """Returns the id that begins with what was given.
+
+    Raises:
+        InputError: None does, or several do.
+    """
+    found = [trial_id for trial_id in known if trial_id.startswith(given)] if given else []
+    if given in found:
+        return given
+    if not found:
+        close = nearest(given, known)
+        hint = did_you_mean(close) if close else f" There are {', '.join(known[:MOST_NAMED])}"
+        more = "" if close else ", and more." if len(known) > MOST_NAMED else "."
+        raise InputError(f"no trial {given!r} in {str(folder)!r}.{hint}{more} trials.csv has the ids.")
+    if len(found) > 1:
+        listed = ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
+        raise InputError(f"{len(found)} trials in {str(folder)!r} begin with {given!r}: {listed}. Give more of the id.")
+    return found[0]
+
+
+def _plan_of(folder: Path, trial_id: str) -> tuple[Trial, dict[str, Any]]:
+    """Returns a trial's plan and the ``suite`` event that its record came after.
+
+    Raises:
+        InputError: No event planned it, or the plan is not the one that the id was made of.
+    """
+    suite: dict[str, Any] = {}
+    told: tuple[dict[str, Any], dict[str, Any]] | None = None
+    latest: tuple[dict[str, Any], dict[str, Any]] | None = None
+    for event in Store(folder).read():
+        if event["event"] == "suite":
+            suite = {key: value for key, value in event.items() if key != "trials"}
+            planned = next((trial for trial in event["trials"] if trial["trial_id"] == trial_id), None)
+            latest = (planned, suite) if planned else latest
+        elif event["event"] == "start" and event["trial"]["trial_id"] == trial_id:
+            latest = event["trial"], latest[1] if latest else suite
+        elif event["event"] == "trial" and event["trial_id"] == trial_id:
+            told = latest  # a later record counts more, a plan without a record after it does not
+    if told is None:
+        raise InputError(
+            f"the records in {str(folder)!r} hold no plan of trial {trial_id}: it cannot be run again from them."
+        )
+    trial = Trial.from_dict(told[0])
+    if trial.trial_id != trial_id:
+        raise InputError(
+            f"the plan of trial {trial_id} in {str(folder)!r} gives the id {trial.trial_id}: the records were changed "
+            "after they were written."
+        )
+    return trial, told[1]
+
+
+def inputs_of(
+    stored: StoredTrial, *, dataset: str | None = None, data_dir: Path | None = None, weights: str | None = None
+) -> Inputs:
+    """Returns where a stored trial's data and weights are: as given, else as its run recorded it.
+
+    Args:
+        stored: From :func:`find_trial`.
+        dataset: A dataset spec, for data that have moved.
+        data_dir: Where downloaded datasets are.
+        weights: A state-dict file, for weights that have moved.
+
+    Raises:
+        InputError: The records do not say where the data are, or the weights are not those that the trial began with.
+    """
+    from resbench.trial import Inputs
+
+    suite = stored.suite_event.get("suite", {})
+    recorded = stored.suite_event.get("inputs") or {
+        "dataset": _recorded_spec(suite, stored.trial),
+        "data_dir": None,
+        "resize": stored.trial.input[1:] if suite.get("input") else None,
+        "weights": suite.get("weights"),
+    }
+    spec = dataset or recorded["dataset"]
+    if spec is None:
+        raise InputError(f"the records do not say where the dataset {stored.trial.dataset!r} is. Give --dataset SPEC.")
+    folder = data_dir or (Path(recorded["data_dir"]) if recorded["data_dir"] else None)
+    resize = (recorded["resize"][0], recorded["resize"][1]) if recorded["resize"] else None
+    return Inputs(spec, folder, resize, _weights(stored.trial, weights, recorded["weights"]))
+
+
+def _recorded_spec(suite: dict[str, Any], trial: Trial) -> str | None:
+    """Returns which of a suite's datasets a trial was planned with, by the name that its row carries."""
+    from resbench.data.datasets import dataset_name
+
+    specs = (suite.get("dataset"), suite.get("fallback_dataset"))
+    return next((spec for spec in specs if spec and dataset_name(spec) == trial.dataset), None)
+
+
+def _weights(trial: Trial, given: str | None, recorded: str | None) -> str | None:
+    """Returns the weights that a trial began with.
+
+    Raises:
+        InputError: They are a file that is not there, or holds something else; or a file is given for a trial that
+            began with none.
+    """
+    name, _, digest = trial.weights.rpartition(":")
+    if not digest or not name:  # random, or torchvision's
+        if given not in (None, trial.weights):
+            raise InputError(f"the trial began with {trial.weights} weights: --weights is for those from a file.")
+        return recorded
+    path = Path(given or recorded or name).expanduser()
+    if not path.is_file():
+        raise InputError(f"the trial began with weights from {name!r}: no such file. Give it with --weights FILE.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(digest):
+        raise InputError(
+            f"the weights in {str(path)!r} are not those that the trial began with: their sha256 begins with "
+            f"{found[: len(digest)]}, recorded is {digest}. Give the right file with --weights."
+        )
+    return str(path)
