@@ -2,7 +2,8 @@
 # creates .venv and installs what constraints.txt pins.
 #
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
-#   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | report [OUT=DIR] | setup | clean
+#   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
+#   make setup | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,10 +16,11 @@ DATASET ?=
 OUT ?=
 ROWS ?=
 MINUTES ?=
+KILLS ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint latency bench-harness report clean
+.PHONY: help setup bench test lint latency bench-harness faults report clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -50,6 +52,9 @@ latency: $(READY) ## Time forward and backward of every network with pytest-benc
 
 bench-harness: $(READY) ## Measure what the harness costs: ratios to a bare step, to a DataLoader, to timm, to the floor
 	$(BIN)/python -m benchmarks.harness $(ROWS) $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(OUT),--out '$(OUT)')
+
+faults: $(READY) ## Kill, starve and break a small suite, and compare what is left with an undisturbed run
+	$(BIN)/python -m benchmarks.faults $(if $(KILLS),--kills '$(KILLS)')
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'

@@ -64,11 +64,14 @@ def check_machine(stored: StoredTrial) -> list[Check]:
     from resbench import provenance
     from resbench.devices import open_device, resolve_device
 
-    row = stored.row
+    row, name = stored.row, stored.trial.engine.device
     try:
-        device = open_device(resolve_device(stored.trial.engine.device))
+        device = open_device(resolve_device(name))
     except InputError as error:
-        raise InputError(f"the trial ran on {row['device_name']}, and that is not here. {error}") from error
+        raise InputError(
+            f"the trial ran on {row['device_name']} ({name}), and there is no such device here: it can only be run "
+            "again on a machine that has one."
+        ) from error
     here = {
         **provenance.collect().to_dict(),
         "measuring_version": MEASURING_VERSION,

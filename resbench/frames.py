@@ -124,8 +124,9 @@ class Collected:
         return row
 
     def epoch_frame(self) -> pd.DataFrame:
-        """Returns ``epochs.csv``, trial by trial."""
-        return _frame([row for attempt in self.attempts.values() for row in attempt], EpochRecord)
+        """Returns ``epochs.csv``, trial by trial in the order of planning, whenever each of them ran."""
+        order = dict.fromkeys((*self.trials, *self.attempts))
+        return _frame([row for trial_id in order for row in self.attempts.get(trial_id, ())], EpochRecord)
 
     def profile_frame(self) -> pd.DataFrame:
         """Returns ``profile.csv``; profiles of trials only where the trial left a record."""

@@ -30,7 +30,7 @@ def accuracy_doubts(trial: Trial, test_accuracy: float, *, class_counts: list[in
         doubts.append(
             f"the test accuracy is no better than chance: {test_accuracy:.2%}, and guessing reaches {chance:.2%}"
         )
-    implausible = is_implausible(trial.model, trial.dataset, test_accuracy)
+    implausible = is_implausible(trial.model, trial.dataset, test_accuracy, weights=trial.weights)
     if implausible:
         doubts.append(implausible)
     return doubts

@@ -150,7 +150,7 @@ def test_what_cannot_be_run_again_is_refused(invoke: Invoke, stored: Any, tmp_pa
 def test_a_device_that_is_not_here_is_refused(stored: Any) -> None:
     _, trial, record = stored
     gone = dataclasses.replace(trial, engine=EngineSettings("cuda:77", "fp32"))
-    with pytest.raises(InputError, match=r"the trial ran on NVIDIA H200, and that is not here\. --device cuda:77"):
+    with pytest.raises(InputError, match=r"the trial ran on NVIDIA H200 \(cuda:77\), and there is no such device"):
         check_machine(StoredTrial(None, {**record, "device_name": "NVIDIA H200"}, gone, {}))  # type: ignore[arg-type]
 
 

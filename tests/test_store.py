@@ -162,6 +162,15 @@ def test_a_start_marks_a_trial_and_a_training_takes_back_what_came_after_its_ste
     assert store.derive().epochs.empty
 
 
+def test_epochs_stand_in_the_order_of_planning_whenever_their_trials_ran(store):
+    trials = [make_trial(seed=seed) for seed in range(3)]
+    store.append("suite", {"trials": [trial.to_dict() for trial in trials]})
+    for trial in (trials[2], trials[0], trials[1]):
+        for row in make_epochs(trial, accuracy=0.9, seconds=10.0, epochs=2):
+            store.append("epoch", row)
+    assert list(store.derive().epochs["seed"]) == [0, 0, 1, 1, 2, 2]
+
+
 def test_hits_come_back_as_they_were_packed(store):
     correct = np.arange(13) % 3 == 0
     store.append("hits", {"trial_id": "x", **Hits.pack(correct).to_dict()})

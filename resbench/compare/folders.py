@@ -46,7 +46,7 @@ def compare_with(
     if against not in (None, "published"):
         raise unknown("thing to compare against", str(against), ["published"])
     if (new is None) == (against is None):
-        given = "Both a second results folder and --against were" if new else "Only one results folder was"
+        given = "Both a second results folder and --against were" if new is not None else "Only one results folder was"
         raise InputError(f"{given} given: give either BASE NEW or BASE --against published.")
     if new is None:
         if thresholds not in (None, Thresholds()):
@@ -100,6 +100,8 @@ def _compare_cells(base: MeasuredCell, new: MeasuredCell, limits: Limits) -> Ite
         how = "; ".join(f"seed {seed} {status}" for seed, status in failed.items())
         yield ComparisonRow(base.model, base.words, "status", "new failure", notes=(f"{how}; ok in BASE",))
     if not new.ok_seeds:
+        if not failed:  # what failed in BASE too
+            yield _refused(base, f"no ok trial in NEW: {new.endings}")
         return
     speed = differing(base, new, SPEED)
     other_machine = explain(base, new, speed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from resbench import published
 from resbench.compare import METRICS, Thresholds, compare
 from resbench.compare.judging import SHORT_TRAINING_SD, judge, significance
 from resbench.compare.metrics import Limit
+from resbench.store import load_results
 
 ACCURACY, TRAIN, LATENCY = "test_accuracy", "train_images_per_second", "latency_ms_p50"
 MIXED = [0.951, 0.952, 0.953]
@@ -193,6 +195,17 @@ def test_what_failed_before_is_no_new_failure() -> None:
     assert comparison.exit_code == 4
     comparison = compare(results_of(failed), results_of(make_record(make_trial())))
     assert "no ok trial in BASE: oom" in comparison.rows[0].note
+
+
+def test_a_cell_of_which_only_what_failed_before_is_left_is_not_comparable() -> None:
+    failed = make_record(make_trial(seed=1), status="crashed", **NEVER_KNOWN)
+    (row,) = compare(results_of(make_record(make_trial(seed=0)), failed), results_of(failed)).rows
+    assert (row.verdict, row.note) == ("not comparable", "no ok trial in NEW: crashed")
+
+
+def test_the_deviation_of_short_trainings_is_that_of_the_committed_results() -> None:
+    committed = load_results(Path(__file__).resolve().parents[2] / "results" / "cifar10-jpeg75-cpu")
+    assert 100 * committed.summary["test_accuracy_sd"].max() == pytest.approx(SHORT_TRAINING_SD, abs=0.005)
 
 
 def test_a_threshold_decides() -> None:

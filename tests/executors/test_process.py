@@ -201,6 +201,21 @@ def test_a_process_dies_with_its_parent_though_it_is_deaf_and_silent(tmp_path: P
     assert is_gone(pid)
 
 
+def test_the_parent_sleeps_while_a_job_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def counted(things: Any, timeout: float) -> Any:
+        looks.append(timeout)
+        return wait(things, timeout)
+
+    wait = process.wait
+    monkeypatch.setattr(process, "wait", counted)
+    monkeypatch.setattr(process, "_GRACE_S", 0.1)
+    run_in_process(process_jobs.never_end, (), log=tmp_path / "log", on_message=lambda kind, data: None, limit_s=2.5)
+    assert len(looks) < 12  # a look a second, and one for each message
+    assert max(looks) == process._LOOK_AGAIN_S
+
+
 def test_a_log_holds_every_attempt_and_the_last_line_is_of_the_last(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run_in_process(process_jobs.leave, (), log=log, on_message=lambda kind, data: None)
