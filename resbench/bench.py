@@ -84,9 +84,11 @@ def _tell_how_it_ended(plan: Plan, results: Results, folder: Path) -> int:
     if len(failed) < len(plan.trials):
         print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
         say(f"Tables, plots and records: {folder}")
-    suspect = int((planned["verdict"] == "suspect").sum())
-    if suspect:
-        complain(f"{count(suspect, 'trial')} ended ok and suspect: trials.csv says why.", label="warning")
+    suspect = planned[planned["verdict"] == "suspect"]
+    if len(suspect):
+        complain(f"{len(suspect)} of {count(len(plan.trials), 'trial')} ended ok and suspect:", label="warning")
+        for row in suspect.itertuples():
+            complain(f"  {row.model} seed {row.seed}: {row.verdict_reasons}")
     if failed.empty:
         return 0
     how = Counter(failed["status"])

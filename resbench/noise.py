@@ -34,7 +34,8 @@ def again_job(trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dic
     engine = run.profile()
     pipeline = run.build(dataset, engine)
     run.recorder.speed(run.train_alone(engine, pipeline, steps))
-    emit("again", {name: getattr(run.recorder.record, name) for name in METRICS})
+    figures = {name: getattr(run.recorder.record, name) for name in METRICS}
+    emit("again", {**figures, "reasons": [*dict.fromkeys(run.recorder.doubts)]})
 
 
 def steps_to_repeat(row: Mapping[str, Any]) -> int:
@@ -52,9 +53,21 @@ def noise_floor(row: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, A
         again: The same figures, measured again.
 
     Returns:
-        Both, and ``relative``: for each figure that both have, ``|again / first - 1|``.
+        Both, and ``relative``: for each figure that both have, ``|again / first - 1|``; and why it is ``suspect``,
+        where the machine was not left alone.
     """
     first = {name: row[name] for name in METRICS}
     relative = {name: abs(again[name] / first[name] - 1) for name in METRICS if first[name] and again[name]}
     identity = {name: row[name] for name in ("trial_id", "model", "device_name")}
-    return {**identity, "first": first, "again": dict(again), "relative": relative}
+    reasons = [*dict.fromkeys((*row["verdict_reasons"], *again["reasons"]))]
+    figures = {name: again[name] for name in METRICS}
+    verdict = {"verdict": "suspect" if reasons else "valid", "verdict_reasons": reasons}
+    return {**identity, "first": first, "again": figures, "relative": relative, **verdict}
+
+
+def describe_floor(event: Mapping[str, Any]) -> str:
+    """Says a noise floor in one line."""
+    names = {"train_images_per_second": "train images/s", "latency_ms_p50": "latency p50", "step_ms_p50": "step p50"}
+    parts = [f"{words} {event['relative'][name]:.1%}" for name, words in names.items() if name in event["relative"]]
+    doubt = " (suspect: the machine was busy with other things)" if event["verdict"] == "suspect" else ""
+    return f"noise floor, {event['model']} against itself: {', '.join(parts) or 'nothing to compare'}{doubt}"

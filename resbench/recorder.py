@@ -43,6 +43,7 @@ class Recorder:
     Attributes:
         record: As far as it is known.
         ledger: Where the time goes.
+        doubts: Why the row is suspect, as far as that is known.
     """
 
     def __init__(self, trial: Trial, attempt: Attempt, emit: Emit) -> None:
@@ -52,7 +53,7 @@ class Recorder:
         self.record.micro_batch_size = attempt.micro_batch_size or trial.batch_size
         self.record.concurrent_seeds = attempt.together
         self.ledger = Ledger()
-        self._doubts: list[str] = []
+        self.doubts: list[str] = []
 
     @property
     def flops_per_image(self) -> int:
@@ -83,7 +84,7 @@ class Recorder:
         }
         for column, value in facts.items():
             setattr(record, column, value)
-        self._doubts += distortions()
+        self.doubts += distortions()
         self.emit("facts", facts)
 
     def profile(self, row: dict[str, Any], *, disagreement: str | None) -> None:
@@ -147,7 +148,7 @@ class Recorder:
         """Emits what device and host said of themselves while something was measured, and notes why it is suspect."""
         self.emit("telemetry", {"trial_id": self.trial.trial_id, **report.to_dict()})
         if report.verdict == "suspect":
-            self._doubts += [f"{report.name}: {reason}" for reason in report.reasons]
+            self.doubts += [f"{report.name}: {reason}" for reason in report.reasons]
         if report.name == "train":
             record = self.record
             record.clock_mhz, record.temperature_c = report.clock_mhz_mean, report.temperature_c_max
@@ -166,9 +167,10 @@ class Recorder:
     def judge(self, test: Split) -> None:
         """Gives the row its verdict; the training is over."""
         counts = torch.bincount(test.labels.cpu(), minlength=self.trial.num_classes).tolist()
-        self._doubts += accuracy_doubts(self.trial, self.record.test_accuracy or 0.0, class_counts=counts)
-        self.record.verdict = "suspect" if self._doubts else "valid"
-        self.record.verdict_reasons = [*dict.fromkeys(self._doubts)]
+        accuracy = self.record.test_accuracy or 0.0
+        self.doubts += accuracy_doubts(self.trial, accuracy, class_counts=counts)
+        self.record.verdict = "suspect" if self.doubts else "valid"
+        self.record.verdict_reasons = [*dict.fromkeys(self.doubts)]
 
     def ended(self, status: str, error: BaseException) -> None:
         """Notes how the trial ended; the phase stays the one it ended in."""

@@ -16,7 +16,7 @@ from resbench.executors.process import run_in_process
 from resbench.locks import device_lock, folder_lock
 from resbench.machine import calibrate_machine
 from resbench.measure.ruler import Ruler
-from resbench.noise import again_job, noise_floor, steps_to_repeat
+from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
 from resbench.plan import Plan, plan_suite
 from resbench.schema import Trial
 from resbench.store import Results, Standing, Store
@@ -128,7 +128,9 @@ class SuiteRun:
             on_message=lambda kind, data: again.append(data),
         )
         if again:
-            self.store.append("noise_floor", noise_floor(row, again[0]))
+            event = noise_floor(row, again[0])
+            self.store.append("noise_floor", event)
+            say(describe_floor(event))
         else:
             say(f"the noise floor could not be measured: {ended}")
 

@@ -35,8 +35,9 @@ def _required(column: Field[Any]) -> bool:
 
 
 _COLUMNS = {"trial": _types(TrialRecord), "epoch": _types(EpochRecord), "profile": _types(ProfileRecord)}
+_IDENTITY = (*(column.name for column in fields(TrialRecord) if _required(column)), "weights")
 _NEEDED = {
-    "trial": (*(column.name for column in fields(TrialRecord) if _required(column)), "weights", "status"),
+    "trial": ("trial_id", "status"),
     "epoch": ("trial_id", "steps"),
     "profile": (),
     "training": ("trial_id", "steps"),
@@ -46,12 +47,14 @@ _PLAN = {"trial_id": "str", **{name: kind for name, kind in _types(Trial).items(
 _ENGINE = _types(EngineSettings)
 
 
-def check_event(event: dict[str, Any], statuses: tuple[str, ...]) -> None:
+def check_event(event: dict[str, Any], statuses: tuple[str, ...], *, whole: bool = True) -> None:
     """Checks that an event can be put into tables; a kind that is not known is left alone.
 
     Args:
         event: As it was read, upgraded to this schema.
         statuses: How a trial can end.
+        whole: Whether a trial's record must say which trial it is in full, as its row in a table does; a run that goes
+            on needs to know how it ended, no more.
 
     Raises:
         ValueError: Something is missing or is of another type; the message names it.
@@ -59,9 +62,11 @@ def check_event(event: dict[str, Any], statuses: tuple[str, ...]) -> None:
     kind = event["event"]
     if kind in _NEEDED:
         _check(event, _COLUMNS.get(kind, {"trial_id": "str", "steps": "int"}), needed=_NEEDED[kind])
-    if kind == "trial" and event["status"] not in statuses:
-        raise ValueError(f"status is {short_repr(event['status'])}")
-    if kind == "hits":
+    if kind == "trial":
+        _check(event, {}, needed=_IDENTITY if whole else ())
+        if event["status"] not in statuses:
+            raise ValueError(f"status is {short_repr(event['status'])}")
+    elif kind == "hits":
         _check_hits(event)
     elif kind == "start":
         _check_plan(event.get("trial"))
