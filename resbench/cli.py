@@ -162,7 +162,7 @@ def bench(
     from resbench.suite import load_suite
 
     chosen = load_suite(
-        suite or _default_suite(device),
+        _default_suite(device) if suite is None else suite,
         models=_split(models),
         stem=stem,
         dataset=dataset,
@@ -345,7 +345,7 @@ def _batch_size(text: str) -> int:
     Raises:
         InputError: It is not a positive whole number.
     """
-    if not text.strip().isdecimal() or int(text) < 1:
+    if not text.strip().isdecimal() or len(text.strip()) > 9 or int(text) < 1:
         raise InputError(f"the batch size {text!r} is not a positive whole number. Give such as 1,64,512.")
     return int(text)
 

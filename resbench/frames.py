@@ -146,9 +146,13 @@ class Collected:
         return self._row({**record, **texts}, _TRIAL)
 
     def _row(self, event: dict[str, Any], names: tuple[str, ...]) -> Row:
-        """Picks columns out of an event; one that it does not have is empty."""
+        """Picks columns out of an event; one that it does not have is empty.
+
+        A carriage return is written as its escape: in a CSV file it stands bare, and readers take it for a row's end.
+        """
         values = (event.get(name, math.nan) for name in names)
-        return tuple(self.texts.setdefault(value, value) if type(value) is str else value for value in values)
+        keep = self.texts.setdefault
+        return tuple(keep(value, value.replace("\r", "\\r")) if type(value) is str else value for value in values)
 
 
 def collect(events: Iterable[dict[str, Any]]) -> Collected:

@@ -18,11 +18,12 @@ from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.precision import resolve_precision
 from resbench.recipes import Recipe, get_recipe
-from resbench.registry import check_stem, list_models, model_entry
+from resbench.registry import check_stem, create_model, list_models, model_entry
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
 from resbench.trial import Inputs
 from resbench.units import parse_duration, parse_memory
+from resbench.untrusted import printable, user_path
 
 COMPILE_MODES = {
     "off": None,
@@ -253,7 +254,7 @@ def _check_weights(suite: Suite, models: list[str]) -> None:
     given_file = suite.weights not in {None, "random", "default"}
     if given_file and not any(model_entry(model).accepts_weights for model in models):
         raise InputError(f"weights {suite.weights!r} were given and none of {', '.join(models)} takes weights.")
-    if given_file and not Path(str(suite.weights)).expanduser().is_file():
+    if given_file and not user_path(str(suite.weights)).is_file():
         raise InputError(f"the weights file {suite.weights!r} does not exist.")
     for model in models:
         if suite.stem != "source" and _weights_identity(model, suite.weights) != "random":
@@ -261,6 +262,10 @@ def _check_weights(suite: Suite, models: list[str]) -> None:
                 f"model {model!r} starts from pretrained weights and they fit the source stem only. "
                 "Give --stem source, or --weights random, or leave the model out."
             )
+    for model in models:
+        if given_file and model_entry(model).accepts_weights:
+            with torch.device("meta"):  # the file is read, and its names and shapes are held to the network's
+                create_model(model, stem=suite.stem, weights=suite.weights)
 
 
 def _weights_identity(model: str, weights: str | None) -> str:
@@ -270,10 +275,10 @@ def _weights_identity(model: str, weights: str | None) -> str:
         return entry.default_weights
     if weights in {"random", "default"}:
         return weights
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{path.name}:{digest[:12]}"
+    return f"{printable(path.name)}:{digest[:12]}"
 
 
 def _rotated(models: list[str], turn: int) -> list[str]:

@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from resbench.errors import InputError, NothingMeasuredError, StorageError
 from resbench.frames import collect, planned_record
 from resbench.migrations import upgrade
-from resbench.schema import SCHEMA_VERSION, Hits
+from resbench.schema import SCHEMA_VERSION, STATUSES, Hits
+from resbench.schema.events import check_event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,7 @@ class Store:
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = folder
         self.path = folder / RECORDS
+        self._looked_at_end = False
         if create:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,8 @@ class Store:
         line = json.dumps(_finite(stamped), allow_nan=False)
         try:
             with self.path.open("rb+") as file:
-                _start_line(file, self.folder / TORN)
+                _start_line(file, self.folder / TORN, whole_too=not self._looked_at_end)
+                self._looked_at_end = True
                 end = file.tell()
                 try:
                     file.write(line.encode() + b"\n")
@@ -143,7 +146,9 @@ class Store:
                     version, _ = int(event["schema_version"]), event["event"]
                     if version < 1:
                         raise ValueError(f"there is no schema version {version}")
-                except (ValueError, KeyError, TypeError) as error:
+                    if not isinstance(event["event"], str):
+                        raise TypeError("the kind of event is not a name")
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                     if not any(rest.strip() for rest in lines):
                         warnings.warn(f"{self.path}: the last line is torn and was left out", stacklevel=2)
                         return
@@ -155,10 +160,26 @@ class Store:
                     )
                 yield upgrade(event)
 
+    def checked(self, *, whole: bool = True) -> Iterator[dict[str, Any]]:
+        """Reads the events as :meth:`read` does, and refuses one that does not hold what its kind must.
+
+        Args:
+            whole: See :func:`~resbench.schema.events.check_event`.
+
+        Raises:
+            InputError: As :meth:`read`, or such an event.
+        """
+        for number, event in enumerate(self.read(), start=1):
+            try:
+                check_event(event, STATUSES, whole=whole)
+            except ValueError as error:
+                raise InputError(f"{self.path}, record {number}: not a resbench record ({error}).") from error
+            yield event
+
     def standing(self) -> Standing:
         """Returns what a run that goes on here must know, in one pass over the events."""
         standing = Standing({}, None, set())
-        for event in self.read():
+        for event in self.checked(whole=False):
             if event["event"] == "trial":
                 standing.statuses[event["trial_id"]] = event["status"]
                 if event["status"] == "ok" and event.get("device_name"):
@@ -174,7 +195,7 @@ class Store:
         results = load_results(self.folder)
         for name in ("trials", "epochs", "profile", "summary"):
             frame = getattr(results, name)
-            write_atomically(self.folder / f"{name}.csv", partial(frame.to_csv, index=False))
+            write_atomically(self.folder / f"{name}.csv", partial(frame.to_csv, index=False, errors="backslashreplace"))
         return results
 
 
@@ -224,7 +245,7 @@ def load_results(path: str | Path) -> Results:
     from resbench.stats import summarise
 
     store = Store(Path(path))
-    collected = collect(store.read())
+    collected = collect(store.checked())
     if not collected.events:
         raise NothingMeasuredError(f"{store.path} holds no records yet.")
     trials = collected.trial_frame()
@@ -257,22 +278,32 @@ def _cut(file: BinaryIO, end: int) -> None:
         os.ftruncate(file.fileno(), end)
 
 
-def _start_line(file: BinaryIO, torn: Path) -> None:
-    """Leaves ``file`` at its end on a fresh line; a last line that was cut short moves to ``torn``."""
+def _start_line(file: BinaryIO, torn: Path, *, whole_too: bool) -> None:
+    """Leaves ``file`` at its end on a fresh line; a last line that is no event moves to ``torn``.
+
+    Args:
+        file: The records.
+        torn: Gets what a crash or a full disk left.
+        whole_too: Look at a last line too that ends as it should: after a power cut a page of zeros may stand there.
+    """
     end = file.seek(0, os.SEEK_END)
     if not end:
         return
     file.seek(end - 1)
-    if file.read(1) == b"\n":
+    ended = file.read(1) == b"\n"
+    if ended and not whole_too:
         return
     file.seek(0)
-    last = file.read().rpartition(b"\n")[2]
+    last = file.read().removesuffix(b"\n").rpartition(b"\n")[2]
     try:
-        json.loads(last)
-    except ValueError:
+        event = json.loads(last)
+        int(event["schema_version"]), event["event"]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         with torn.open("ab") as aside:
             aside.write(last + b"\n")
-        file.truncate(end - len(last))
+        file.truncate(end - len(last) - ended)
         file.seek(0, os.SEEK_END)
     else:
-        file.write(b"\n")
+        file.seek(0, os.SEEK_END)
+        if not ended:
+            file.write(b"\n")

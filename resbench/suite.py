@@ -11,8 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from resbench.errors import InputError, nearest, unknown
 from resbench.schema import format_input
+from resbench.untrusted import user_path
 
-Seeds = Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0)]]
+MOST_SEEDS = 10_000
+LARGEST_SEED = 2**32 - 1
+"""What every generator takes."""
+LONGEST_NAME = 100
+"""Bytes of a suite's name: it names a folder."""
+
+Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)] | list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]]
 
 
 class EngineOptions(BaseModel):
@@ -85,6 +92,18 @@ class Suite(BaseModel):
     engine: EngineOptions = EngineOptions()
     run: RunOptions = RunOptions()
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        """Refuses a name that is not one folder's: results go to ``results/NAME`` unless they are told where to go."""
+        plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\")
+        if not plain or name[:1] in {"", ".", "-", "~"} or len(name.encode()) > LONGEST_NAME:
+            raise ValueError(
+                f"it names the results folder, so give at most {LONGEST_NAME} printable characters, none of them / or "
+                "\\, the first not . - or ~"
+            )
+        return name
+
     @field_validator("seeds")
     @classmethod
     def _not_empty(cls, seeds: int | list[int]) -> int | list[int]:
@@ -125,9 +144,9 @@ def load_suite(name: str, **changes: Any) -> Suite:
     Raises:
         InputError: There is no such suite, or it is not valid; the message names the key and the nearest.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix != ".toml":
-        found = [folder / f"{name}.toml" for folder in suite_folders() if (folder / f"{name}.toml").is_file()]
+        found = [path for folder in suite_folders() for path in folder.glob("*.toml") if path.stem == name]
         if not found:
             raise unknown("suite", name, [*suite_names(), "or the path of a .toml file"])
         path = found[0]
@@ -135,7 +154,7 @@ def load_suite(name: str, **changes: Any) -> Suite:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the suite {str(path)!r}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or digits or brackets beyond Python's limits
         raise InputError(f"the suite {str(path)!r} is not valid TOML: {error}.") from error
     data.setdefault("name", path.stem)
     return make_suite(data, where=f"the suite {str(path)!r}", **changes)
@@ -164,6 +183,8 @@ def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any
 
 def _explain(fault: Any) -> str:
     """Says in a user's words what pydantic found."""
+    if not fault["loc"]:
+        return f"{fault['input']!r} is no key"
     first, *rest = (str(part) for part in fault["loc"])
     if first == "seeds":  # pydantic adds which of the two forms it tried
         rest = [part for part in rest if part.isdecimal()]
@@ -196,7 +217,7 @@ def parse_input(text: str) -> tuple[int, int, int]:
     Raises:
         InputError: It is not three positive numbers.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,5})", text.strip().lower())
     sides = tuple(int(side) for side in match.groups()) if match else ()
     if len(sides) != 3 or 0 in sides:
         raise InputError(

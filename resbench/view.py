@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
 from resbench.schema import Trial
+from resbench.untrusted import printable
 
 _STYLES = {"ok": "green", "interrupted": "yellow", "not_run": "yellow"}
 
@@ -110,9 +110,9 @@ class RunView:
 
     def _tell(self, trial: Trial, text: str, *, style: str = "") -> None:
         """Writes one line about a trial."""
-        place = self._places[trial.trial_id]
+        place, label = self._places[trial.trial_id], printable(trial.label.ljust(self._width))
         self.console.print(
-            f"[dim]{escape(place)}[/dim] [bold]{escape(trial.label.ljust(self._width))}[/bold]  {escape(text)}",
+            Text.assemble((place, "dim"), " ", (label, "bold"), f"  {printable(text)}"),
             style=style,
             highlight=False,
             soft_wrap=True,

@@ -39,7 +39,7 @@ def test_a_network_is_measured_in_its_own_process_and_stored(tmp_path: Path) -> 
 
 
 def row_of(subject: Subject) -> dict[str, Any]:
-    figures = dict.fromkeys(columns(ProfileRecord), 1)
+    figures = dict.fromkeys(columns(ProfileRecord))
     return {**figures, "model": subject.model, "batch_size": subject.batch_size, "trial_id": None}
 
 

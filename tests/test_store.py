@@ -171,6 +171,18 @@ def test_epochs_stand_in_the_order_of_planning_whenever_their_trials_ran(store):
     assert list(store.derive().epochs["seed"]) == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("left", [b"\0" * 300 + b"\n", b"[]\n", b'{"schema_version": 2, "ev\n'])
+def test_a_whole_last_line_that_is_no_event_is_set_aside_when_a_run_goes_on(store, left):
+    store.append("suite", {"trials": []})
+    with store.path.open("ab") as file:
+        file.write(left)
+    again = Store(store.folder, create=True)
+    again.append("epoch", {})
+    again.append("epoch", {})
+    assert [event["event"] for event in again.events()] == ["suite", "epoch", "epoch"]
+    assert (store.folder / TORN).read_bytes() == left
+
+
 def test_hits_come_back_as_they_were_packed(store):
     correct = np.arange(13) % 3 == 0
     store.append("hits", {"trial_id": "x", **Hits.pack(correct).to_dict()})

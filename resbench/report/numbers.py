@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from resbench.untrusted import printable
+
 MISSING = "-"
 """Stands where a figure was not measured."""
 
@@ -59,7 +61,7 @@ def duration(seconds: float | None) -> str:
 
 def escape(text: str) -> str:
     """Makes text from a user or a file safe inside Markdown, table cells included, on one line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _OUTER_UNDERSCORE.sub(r"\\_", _MARKUP.sub(r"\\\1", text))
 
 

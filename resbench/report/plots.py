@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "plots"
+LONGEST_PREFIX = 100
+"""Characters of a title that begin a file's name."""
 MOST_PLOTTED = 6
 """Groups that get plots: eighteen files each, of which a page shows three. Nobody looks through more."""
 
@@ -53,13 +56,26 @@ def write_plots(groups: Sequence[Group], epochs: pd.DataFrame, folder: Path) -> 
     by_trial = EpochsByTrial(epochs)
     written = []
     with plot_settings():
-        for group in groups:
+        for group, prefix in zip(groups, _prefixes(groups), strict=True):
             for kind, title, figure in _figures(group, by_trial, styles):
                 if figure is not None:
-                    name = "-".join(part for part in (group.slug, kind) if part)
+                    name = "-".join(part for part in (prefix, kind) if part)
                     written.append(Plot(group, kind, title, tuple(save(figure, target / name))))
     _remove_stale(target, {path for plot in written for path in plot.files})
     return written
+
+
+def _prefixes(groups: Sequence[Group]) -> list[str]:
+    """Returns what the names of each group's files begin with: titles cut short, and told apart where they are alike.
+
+    Two titles that differ, in a Chinese name say, may have the same letters a to z.
+    """
+    prefixes: list[str] = []
+    for group in groups:
+        short = group.slug[:LONGEST_PREFIX].strip("-")
+        counted = (f"{short}-{number}".strip("-") for number in count(2))
+        prefixes.append(next(prefix for prefix in chain([short], counted) if prefix not in prefixes))
+    return prefixes
 
 
 def plotted_groups(groups: Sequence[Group], most: int = MOST_PLOTTED) -> list[Group]:

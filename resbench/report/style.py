@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from resbench.report.numbers import shorten, significant
 from resbench.store import write_atomically
+from resbench.untrusted import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ WIDTH_IN = 7.2
 DPI = 150
 NAME_WIDTH = 30
 """Characters of a model's name that a plot shows."""
+TITLE_WIDTH = 100
+"""Characters of a line of a title: more do not fit, and a layout without room collapses."""
 
 # Okabe and Ito, https://jfly.uni-koeln.de/color/; their yellow is left out, for it cannot be read on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -43,6 +47,7 @@ _SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name is no formula, and one with two $ in it need not be valid as one
     "svg.hashsalt": "resbench",
 }
 
@@ -59,9 +64,14 @@ class ModelStyle:
 def model_styles(labels: Iterable[str]) -> dict[str, ModelStyle]:
     """Gives every model a colour and a marker, by its place among all models of a report."""
     return {
-        label: ModelStyle(shorten(label, NAME_WIDTH), COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+        label: ModelStyle(_name(label), COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
         for index, label in enumerate(dict.fromkeys(labels))
     }
+
+
+def _name(label: str) -> str:
+    """Writes a model's label so that it fits, and so that an SVG file can hold it."""
+    return shorten(printable(label), NAME_WIDTH)
 
 
 @contextmanager
@@ -69,7 +79,9 @@ def plot_settings() -> Iterator[None]:
     """Draws and saves with the settings of this module, whatever a caller has set; theirs come back after."""
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes there; pages and tables have it whole.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()
         cast("dict[str, Any]", matplotlib.rcParams).update(_SETTINGS)
         yield
@@ -87,7 +99,7 @@ def new_figure(height_in: float) -> Figure:
 
 def title_of(*lines: str) -> str:
     """Joins the lines of a plot's title that say something."""
-    return "\n".join(filter(None, lines))
+    return "\n".join(shorten(printable(line), TITLE_WIDTH) for line in lines if line)
 
 
 def lay_out(figure: Figure) -> None:

@@ -89,7 +89,7 @@ class Checkpoints:
             kept = torch.load(self.path, map_location="cpu", weights_only=True)
             if kept["format"] != FORMAT_VERSION:
                 return None, f"the checkpoint has format {kept['format']}, this is {FORMAT_VERSION}: starting over"
-            made_with, state, resumed = kept["made_with"], kept["state"], int(kept["resumed"])
+            made_with, state, resumed = dict(kept["made_with"]), dict(kept["state"]), int(kept["resumed"])
         except FileNotFoundError:
             return None, None
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:

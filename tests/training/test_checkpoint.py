@@ -201,6 +201,13 @@ class TestTheFile:
         assert Checkpoints(hostile, MADE_WITH, every_s=1).load()[0] is None
         assert not marker.exists()
 
+    @pytest.mark.parametrize("made_with", [[], "x", 3])
+    def test_of_another_shape_starts_over(self, made_with, tmp_path):
+        torch.save({"format": 1, "made_with": made_with, "resumed": 0, "state": {}}, tmp_path / "x.pt")
+        state, reason = Checkpoints(tmp_path / "x.pt", MADE_WITH, every_s=1).load()
+        assert state is None
+        assert reason.endswith("starting over")
+
     def test_of_other_software_starts_over_and_says_what_differs(self, tmp_path):
         Checkpoints(tmp_path / "x.pt", MADE_WITH, every_s=1).save({})
         state, reason = Checkpoints(tmp_path / "x.pt", {**MADE_WITH, "torch": "3"}, every_s=1).load()
