@@ -1,7 +1,8 @@
 """The command line: verbs that parse, call, print and set the exit code.
 
-Exit codes: 0 all well; 1 ``compare`` found a regression; 2 bad usage or input; 3 planned trials failed or are
-missing; 4 nothing comparable, nothing measured; 130 interrupted.
+Exit codes: 0 all well; 1 ``compare`` found a regression, or ``reproduce`` is not within noise; 2 bad usage or input;
+3 planned trials failed or are missing, or an instrument is wrong; 4 nothing comparable, nothing measured;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
 from resbench.errors import InputError, ResbenchError
+from resbench.options import Compile, CudaGraph, Device, Input, MemoryFormat, OutFolder, Precision, Stem
 
 FAILED_TRIALS = 3
 INTERRUPTED = 130
@@ -52,21 +54,6 @@ def _with_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(InputError.exit_code) from error
 
     return guarded
-
-
-Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
-Precision = Annotated[
-    str | None, typer.Option(help="auto (bf16 where the device is faster in it, else fp32), fp32, tf32 or bf16.")
-]
-Compile = Annotated[
-    str | None,
-    typer.Option("--compile", help="torch.compile: auto (on with CUDA), on, off, max-autotune or reduce-overhead."),
-]
-CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a graph: auto (on with CUDA), on or off.")]
-MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
-Input = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
-OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
 
 
 @app.command("list")

@@ -156,6 +156,38 @@ def full_disk(scene: Scene) -> None:
         shutil.move(scene.place.scratch / "rescued", scene.out)
 
 
+def read_only_disk(scene: Scene) -> None:
+    """The machine goes down while a trial trains, and comes back with its disk read-only."""
+    with small_disk(scene.out, mib=64) as mounted:
+        inner = scene.out / "results" if mounted else scene.out
+        run = scene.place.start(inner)
+        run.wait_for(lambda: run.has_event("epoch"))
+        below = run.children()
+        run.process.kill()
+        run.wait()
+        psutil.wait_procs(below, timeout=30)
+        turned = mounted and _remount(scene.out, "ro")
+        scene.happened = "refused" if turned else "no disk may be mounted here: killed only"
+        if turned:
+            again = scene.place.start(inner)
+            scene.expect(again.wait() == 2, "a read-only folder was not refused")
+            scene.expect("Read-only file system" in again.said(), f"no clear message: {again.said()[-300:]}")
+            scene.expect("Traceback" not in again.said(), "a traceback instead of a message")
+            scene.expect(len(load_results(inner).trials) > 0, "what was recorded before cannot be read")
+            _remount(scene.out, "rw")
+        if mounted:
+            shutil.copytree(inner, scene.place.scratch / "rescued")
+    if mounted:
+        shutil.rmtree(scene.out)
+        shutil.move(scene.place.scratch / "rescued", scene.out)
+
+
+def _remount(folder: Path, how: str) -> bool:
+    """Makes a mounted disk read-only (``ro``) or writable (``rw``); returns whether that worked."""
+    command = ["mount", "-o", f"remount,{how}", str(folder)]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 def removed_folder(scene: Scene) -> None:
     """Somebody removes the results folder while a trial trains."""
     run = scene.place.start(scene.out)
@@ -188,6 +220,7 @@ BROKEN: dict[str, Inject] = {
     "a trial that hangs": broken("hang", "timeout", "--trial-timeout", "20s"),
     "a trial that allocates without end": broken("allocate", "oom", "--memory-limit", "2GiB"),
     "a full disk": full_disk,
+    "a read-only disk": read_only_disk,
     "a removed folder": removed_folder,
     "a second run": second_run,
     "SIGINT": signalled(signal.SIGINT),
