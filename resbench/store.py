@@ -25,7 +25,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -193,7 +193,7 @@ class Store:
     def derive(self) -> Results:
         """Rewrites the CSV files from the events and returns their tables."""
         results = load_results(self.folder)
-        for name in ("trials", "epochs", "profile", "summary"):
+        for name in ("trials", "epochs", "profile", "summary", "pairwise"):
             frame = getattr(results, name)
             write_atomically(self.folder / f"{name}.csv", partial(frame.to_csv, index=False, errors="backslashreplace"))
         return results
@@ -230,6 +230,13 @@ class Results:
     """The ``noise_floor`` events, oldest first."""
     windows: tuple[dict[str, Any], ...] = ()
     """The ``telemetry`` events, oldest first."""
+
+    @cached_property
+    def pairwise(self) -> pd.DataFrame:
+        """One row a pair of models that may be compared: how their test accuracies differ, seed by seed."""
+        from resbench.stats import pairwise
+
+        return pairwise(self.trials, self.hits)
 
 
 def load_results(path: str | Path) -> Results:

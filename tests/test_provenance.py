@@ -39,19 +39,26 @@ def fake_git(monkeypatch: pytest.MonkeyPatch, answers: dict[str, str | None]) ->
     monkeypatch.setattr(provenance, "_git", lambda *arguments: answers[arguments[0]])
 
 
-@pytest.mark.parametrize(("changes", "dirty"), [("", False), (" M resbench/cli.py", True), (None, None)])
+@pytest.mark.parametrize(
+    ("changes", "dirty", "digest"),
+    [
+        ("", False, None),
+        ("abc", True, "ba7816bf8f01"),  # the first digits of the sha256 of "abc" in FIPS 180-2, appendix B.1
+        (None, None, None),
+    ],
+)
 def test_a_checkout_is_dirty_where_git_says_so_and_unknown_where_git_fails(
-    monkeypatch: pytest.MonkeyPatch, changes: str | None, dirty: bool | None
+    monkeypatch: pytest.MonkeyPatch, changes: str | None, dirty: bool | None, digest: str | None
 ) -> None:
-    fake_git(monkeypatch, {"rev-parse": "ab" * 20, "status": changes})
+    fake_git(monkeypatch, {"rev-parse": "ab" * 20, "diff": changes})
     collected = provenance.collect()
-    assert (collected.git_sha, collected.git_dirty) == ("ab" * 20, dirty)
+    assert (collected.git_sha, collected.git_dirty, collected.git_diff_hash) == ("ab" * 20, dirty, digest)
 
 
 def test_an_installed_package_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_git(monkeypatch, {"rev-parse": None})
     collected = provenance.collect()
-    assert (collected.git_sha, collected.git_dirty) == (None, None)
+    assert (collected.git_sha, collected.git_dirty, collected.git_diff_hash) == (None, None, None)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 20)])

@@ -88,7 +88,7 @@ def test_the_committed_files_are_what_their_records_say() -> None:
     assert list(results.trials.columns) == columns(TrialRecord)
     assert set(results.trials["status"]) == {"ok"}
     assert set(results.trials["dataset"]) == {"cifar10-jpeg75"}
-    for name in ("trials", "epochs", "profile", "summary"):
+    for name in ("trials", "epochs", "profile", "summary", "pairwise"):
         frame: pd.DataFrame = getattr(results, name)
         assert frame.to_csv(index=False) == (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
 

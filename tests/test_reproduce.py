@@ -49,7 +49,7 @@ def stored(data: Path, tmp_path: Path) -> tuple[Path, Trial, dict[str, Any]]:
     }
     record = make_record(trial, **here)
     store = Store(tmp_path / "results", create=True)
-    store.append("suite", {"suite": {"dataset": spec}, "trials": [trial.to_dict()]})
+    store.append("suite", {"suite": {"name": "tiny", "dataset": spec}, "trials": [trial.to_dict()]})
     store.append("trial", record)
     return store.folder, trial, record
 

@@ -12,7 +12,7 @@ from resbench.schema import Trial
 from resbench.store import Store
 from resbench.stored_trial import find_trial, inputs_of
 
-SUITE = {"dataset": "folder:/data/pets", "fallback_dataset": None, "input": None, "weights": None}
+SUITE = {"name": "pets", "dataset": "folder:/data/pets", "fallback_dataset": None, "input": None, "weights": None}
 
 
 def store_of(folder: Path, *trials: Trial, suite: dict[str, Any] | None = None, **event: Any) -> Path:
@@ -64,7 +64,7 @@ def test_there_is_nothing_to_hold_a_rerun_of_a_failure_against(tmp_path: Path, s
 def test_the_plan_is_that_of_the_run_that_left_the_record(tmp_path: Path) -> None:
     trial = make_trial()
     folder = store_of(tmp_path, trial, suite={**SUITE, "dataset": "folder:/first"})
-    Store(folder).append("suite", {"suite": {"dataset": "folder:/later"}, "trials": [trial.to_dict()]})
+    Store(folder).append("suite", {"suite": {**SUITE, "dataset": "folder:/later"}, "trials": [trial.to_dict()]})
     assert find_trial(folder, trial.trial_id).suite_event["suite"]["dataset"] == "folder:/first"
     Store(folder).append("start", {"trial": trial.to_dict(), "steps": 0, "started_at": "2030-01-01"})
     Store(folder).append("trial", make_record(trial))

@@ -84,6 +84,7 @@ def measure(folder: Path, size: int) -> Costs:
     """Plans as many trials as the folder holds, finds those of the folder that have to run again, and reports.
 
     Raises:
+        InputError: The folder holds other trials.
         RuntimeError: The trials that wait are not those that diverged: what was timed is no resume.
     """
     import torch  # noqa: F401  # its import is not what is measured

@@ -61,19 +61,26 @@ class Batches:
                 num_workers=WORKERS,
                 persistent_workers=True,
             )
-            self._stream = self._forever()
+            self._stream = _forever(self.loader)
             next(self._stream)
 
     def settle(self) -> None:
         """Waits until the workers have filled their queue and sleep: what is measured next has the machine alone."""
         time.sleep(SETTLE_S)
 
-    def _forever(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        while True:
-            yield from self.loader
-
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
         return next(self._stream)
+
+
+def _forever(loader: DataLoader[tuple[torch.Tensor, int]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yields epoch after epoch.
+
+    A function and no method, for a generator that held :class:`Batches` would leave both to the garbage collector. That
+    closes the queues before the workers are told to end, and then waits 5 s for each, in the middle of whatever is
+    measured by then.
+    """
+    while True:
+        yield from loader
 
 
 def pipeline(setting: Setting) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from resbench.report.groups import describe
 from resbench.report.numbers import count, present
 from resbench.report.tables import Cell, Table
+from resbench.stats import CELL, SETTINGS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,11 +62,12 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
     )
 
 
-def method(trials: pd.DataFrame) -> list[str]:
+def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
     """Says how each number was measured and what it does not say, as sentences.
 
     Args:
         trials: The columns of ``trials.csv``.
+        has_hits: Whether differences have an interval over test images.
     """
     ok = trials[trials["status"] == "ok"]
     on_cpu = not ok["cuda"].notna().any()
@@ -92,6 +94,23 @@ def method(trials: pd.DataFrame) -> list[str]:
         said.append(
             "All times were taken on a CPU, where other programs and the number of threads move them: they "
             "order models on this machine at that time and say little about another."
+        )
+    if ok.duplicated([*CELL, *SETTINGS]).any():
+        said += [
+            "Seeds are paired: the same seed is the same order of images and the same augmentation for every model, so "
+            "models are compared seed by seed. Each pair has its own spread, for models do not vary alike; the test "
+            "takes differences to be independent between seeds and about normal.",
+            "A tier needs two seeds at least and every planned one ended ok: what failed on some would otherwise be "
+            "judged by those that went well. Holm's correction keeps the chance of even one false separation among all "
+            "pairs of a table at 5 % or less.",
+            "A place on the Pareto front is judged by drawing the models' means from a t-distribution with their "
+            "spread over the seeds, seeds paired, cost and accuracy together. MACs and parameters have no spread.",
+        ]
+    if has_hits:
+        said.append(
+            "The interval over other images is a paired bootstrap over the test images: how the same trained networks "
+            "would differ on images drawn anew. It holds the seeds fixed, as the t-interval holds the images fixed; a "
+            "claim beyond both must stand in both."
         )
     if len(set(ok["weights"])) > 1:
         said.append("Not all models start from random weights: a pretrained one has seen other data before.")

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.numbers import present
-from resbench.stats import SETTINGS, split_cells, summarise
+from resbench.stats import SHARED, split_cells, summarise
+from resbench.stats.tiers import share_tier
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-
-SHARED = (
-    "dataset",
-    "dataset_fingerprint",
-    "input",
-    "stem",
-    "recipe",
-    "budget",
-    "batch_size",
-    "device_name",
-    "precision",
-    "tf32",
-    "memory_format",
-    "compiled",
-    "compile_mode",
-    "cuda_graph",
-)
-"""What the rows of one table have in common; where a folder holds several, it gets several tables."""
-
-_PLANNED = tuple(name for name in SHARED if name not in SETTINGS)
-"""What every trial of a table knows of it, whether it ran or not."""
-_FOUND = tuple(name for name in SHARED if name in SETTINGS)
-"""What only a trial that ran knows."""
+    from numpy.typing import NDArray
 
 MOST_SHOWN = 24
 """Models that a plot names, or shows where each takes room of its own; more than these cannot be read."""
@@ -65,6 +46,8 @@ class Columns:
 class Group:
     """Trials that may be compared with each other."""
 
+    number: int
+    """As ``summary.csv`` and ``pairwise.csv`` have it."""
     settings: dict[str, Any]
     """The value of every column of ``SHARED``; ``None`` where no trial got as far as knowing it."""
     title: str
@@ -101,6 +84,45 @@ class Group:
         """The title as the beginning of a file name; empty where the title is."""
         return re.sub(r"[^0-9a-z]+", "-", self.title.lower()).strip("-")
 
+    @cached_property
+    def top(self) -> list[str]:
+        """The labels of the models that the data do not separate from the most accurate, it included.
+
+        A model without a tier is none of them; empty where none has one.
+        """
+        ranked = [row for row in self.rows if present(row["tier"])]
+        if not ranked:
+            return []
+        best = max(ranked, key=lambda row: row["test_accuracy_mean"])
+        return [row["label"] for row in ranked if share_tier(row["tier"], best["tier"])]
+
+    @cached_property
+    def in_parts(self) -> dict[str, tuple[int, int]]:
+        """Models of which a trial ran its batches in parts: images of the smallest part, and of a batch."""
+        whole = self.settings["batch_size"] or 0
+        smallest = {label: min(self.ok(label, "micro_batch_size"), default=whole) for label in self.labels}
+        return {label: (int(part), int(whole)) for label, part in smallest.items() if part < whole}
+
+    @cached_property
+    def doubts(self) -> dict[str, list[tuple[int, str]]]:
+        """Models of which a trial that ended ``ok`` is suspect: the seeds, and the reasons."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for label, places in self.ok_places.items():
+            for place in places:
+                if self.columns["verdict"][place] == "suspect":
+                    reasons = self.columns["verdict_reasons"][place] or "no reason recorded"
+                    found.setdefault(label, []).append((int(self.columns["seed"][place]), reasons))
+        return found
+
+    def by_seed(self, labels: Sequence[str], column: str) -> NDArray[np.float64]:
+        """Returns one column of the trials that ended ``ok``: float [labels, seeds], NaN where there is none."""
+        import numpy as np
+
+        seeds, values = self.columns["seed"], self.columns[column]
+        of_label = [{seeds[place]: values[place] for place in self.ok_places.get(label, ())} for label in labels]
+        every = sorted({seed for found in of_label for seed in found})
+        return np.array([[found.get(seed) for seed in every] for found in of_label], dtype=float)
+
     def ok(self, label: str, column: str) -> list[Any]:
         """Returns one column of a model's trials that ended ``ok``, less those where it is empty."""
         values = (self.columns[column][place] for place in self.ok_places.get(label, ()))
@@ -120,40 +142,36 @@ def model_label(model: str, weights: str) -> str:
 def comparable_groups(trials: pd.DataFrame) -> list[Group]:
     """Splits trials into groups that may each fill one table, in the order in which they were planned.
 
-    A cell that never ran does not know all its settings; it joins the first group that agrees with the rest.
-
     Args:
         trials: The columns of ``trials.csv``.
     """
     filled, cells = split_cells(trials)
     rows = records(summarise(trials))
-    for row in rows:
+    members: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
         row["label"] = model_label(row["model"], row["weights"])
-    found: list[tuple[dict[str, Any], list[int]]] = []
-    alike: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[int]]]] = {}
-    for index in sorted(range(len(cells)), key=lambda index: not rows[index]["ok"]):
-        settings = {name: rows[index][name] if present(rows[index][name]) else None for name in SHARED}
-        candidates = alike.setdefault(tuple(settings[name] for name in _PLANNED), [])
-        for known, members in candidates:
-            if all(settings[name] in (None, known[name]) or known[name] is None for name in _FOUND):
-                known.update({name: value for name, value in settings.items() if value is not None})
-                members.append(index)
-                break
-        else:
-            candidates.append((settings, [index]))
-            found.append(candidates[-1])
-    found.sort(key=lambda pair: min(pair[1]))
-    differing = [name for name in SHARED if len({str(settings[name]) for settings, _ in found}) > 1]
+        members.setdefault(row["group"], []).append(index)
+    settings_of = {
+        number: {name: _known(rows[index][name] for index in indices) for name in SHARED}
+        for number, indices in members.items()
+    }
+    differing = [name for name in SHARED if len({str(settings[name]) for settings in settings_of.values()}) > 1]
     columns = Columns(filled)
     groups = []
-    for settings, members in found:
+    for number, indices in members.items():
+        settings = settings_of[number]
         ok_places: dict[str, list[int]] = {}
-        for index in sorted(members):
+        for index in indices:
             places = [place for place in cells[index].tolist() if columns["status"][place] == "ok"]
             ok_places.setdefault(rows[index]["label"], []).extend(places)
         title = ", ".join(describe(name, settings[name]) for name in differing)
-        groups.append(Group(settings, title, [rows[index] for index in sorted(members)], columns, ok_places))
+        groups.append(Group(number, settings, title, [rows[index] for index in indices], columns, ok_places))
     return groups
+
+
+def _known(values: Iterable[Any]) -> Any:
+    """Returns the first value that is there, or ``None``."""
+    return next((value for value in values if present(value)), None)
 
 
 def describe(name: str, value: Any) -> str:

@@ -1,18 +1,20 @@
-"""What a comparison says, in a sentence or two, and no more than its seeds allow."""
+"""What a table says, in a sentence or two, and no more than its seeds allow."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from resbench.report.groups import Group
-from resbench.report.numbers import count, percent, present
+from resbench.report.numbers import count, names, percent, present
 
 
 def headline(group: Group) -> str:
-    """Says which model has the highest test accuracy, and whether the runs separate it from the others.
+    """Says which models are the most accurate, as far as the runs separate them.
 
-    Two models count as separated where the 95 % t-intervals of their means do not overlap; a model with one
-    seed has no interval, and nothing is claimed about its rank.
+    A model is named the most accurate where the data separate it from every other that has a tier. Where they do not,
+    the models that share its tiers are named with it, and no order among them is given. Without tiers it is said what
+    these runs reached, and that this is no ranking.
 
     Args:
         group: Trials that may be compared.
@@ -22,51 +24,56 @@ def headline(group: Group) -> str:
     where = _where(group.settings)
     if not rows:
         return f"{where}, no trial ended ok: there is nothing to compare."
-    best, others = rows[0], rows[1:]
-    said = f"{where}, {best['label']}"
-    if best["ok"] == 1:
-        kind, precision = "test accuracy", "one seed"
+    if len(rows) == 1:
+        return f"{where}, {_reached(rows[0])}. There is no other model to compare it with."
+    return f"{where}, {' '.join(_ranked(group, rows) if group.top else _unranked(rows))}"
+
+
+def _ranked(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Says what the tiers say."""
+    ranked = [row for row in rows if present(row["tier"])]
+    best, rest = ranked[0], [row for row in ranked if row["label"] not in group.top]
+    top = [row["label"] for row in ranked if row["label"] in group.top]
+    if len(top) == 1:
+        ahead = percent(best["test_accuracy_mean"] - rest[0]["test_accuracy_mean"])
+        yield f"{best['label']} is the most accurate: {_reached(best)}, {ahead} points above {rest[0]['label']}."
+        yield f"The runs separate it from {_all_of(rest)}."
     else:
-        kind = "mean test accuracy"
-        precision = f"{count(best['ok'], 'seed')}, 95 % interval ± {percent(best['test_accuracy_ci95'])} points"
-    reached = f"{percent(best['test_accuracy_mean'])} % ({precision})"
-    if not others:
-        return f"{said} reaches a {kind} of {reached}. There is no other model to compare it with."
-    ahead = percent(best["test_accuracy_mean"] - others[0]["test_accuracy_mean"])
-    lead = f"{said} has the highest {kind}, {reached}, {ahead} points above {others[0]['label']}."
-    return f"{lead} {_separation(best, others)}"
+        yield f"no model can be named the most accurate: {_reached(best)}, and these runs do not separate"
+        yield f"it from {names(top[1:])}."
+        if rest:
+            yield f"They do separate it from {names([row['label'] for row in rest])}."
+    unranked = [row["label"] for row in rows if not present(row["tier"])]
+    if unranked:
+        yield f"{names(unranked)} {'has' if len(unranked) == 1 else 'have'} no tier: not ranked."
 
 
-def _separation(best: dict[str, Any], others: list[dict[str, Any]]) -> str:
-    """Says which of the others the best model cannot be told from."""
-    if best["ok"] == 1:
-        return "One seed gives no interval, so this is the outcome of one run and not a ranking."
-    single = [row["label"] for row in others if row["ok"] == 1]
-    near = [
-        row["label"]
-        for row in others
-        if row["ok"] > 1
-        and best["test_accuracy_mean"] - row["test_accuracy_mean"]
-        <= best["test_accuracy_ci95"] + row["test_accuracy_ci95"]
-    ]
-    sentences = []
-    if near:
-        sentences.append(f"Its interval overlaps with {_names(near)}: these runs do not separate them.")
-    if single:
-        has = "has" if len(single) == 1 else "have"
-        sentences.append(f"{_names(single)} {has} one seed and no interval: not ranked.")
-    return " ".join(sentences) or "Its interval overlaps with no other model's."
+def _unranked(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Says what was reached where fewer than two models have a tier."""
+    best, second = rows[:2]
+    ahead = percent(best["test_accuracy_mean"] - second["test_accuracy_mean"])
+    yield f"{_reached(best)}, the highest of {count(len(rows), 'model')} and {ahead} points above {second['label']}."
+    if all(row["n"] == 1 for row in rows):
+        yield "One seed gives no interval, so this is the outcome of one run and not a ranking."
+    else:
+        yield "This is not a ranking: fewer than two models have two seeds or more that all ended ok."
+
+
+def _reached(row: dict[str, Any]) -> str:
+    """Says a model's accuracy and how sure it is."""
+    if row["n"] == 1:
+        return f"{row['label']} reaches a test accuracy of {percent(row['test_accuracy_mean'])} % (one seed)"
+    half_width = percent(row["test_accuracy_ci95"])
+    precision = f"{count(row['n'], 'seed')}, 95 % interval ± {half_width} points"
+    return f"{row['label']} reaches a mean test accuracy of {percent(row['test_accuracy_mean'])} % ({precision})"
+
+
+def _all_of(rows: list[dict[str, Any]]) -> str:
+    """Names models that are all there are."""
+    return rows[0]["label"] if len(rows) == 1 else f"all {len(rows)} others that have a tier"
 
 
 def _where(settings: dict[str, Any]) -> str:
     """Names the task, the budget and the device."""
     device = f" on {settings['device_name']}" if settings["device_name"] else ""
     return f"On {settings['dataset']} with the budget {settings['budget']}{device}"
-
-
-def _names(labels: list[str], limit: int = 5) -> str:
-    """Lists names, the first few of many."""
-    shown = labels[:limit]
-    if len(labels) > limit:
-        return f"{', '.join(shown)} and {len(labels) - limit} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

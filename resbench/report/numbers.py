@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from resbench.untrusted import printable
@@ -45,6 +46,16 @@ def percent(fraction: float | None) -> str:
     return f"{100 * float(fraction):.2f}" if present(fraction) else MISSING  # type: ignore[arg-type]
 
 
+def probability(value: float | None) -> str:
+    """Writes a probability in whole percent: ``37 %``, ``<1 %``, ``>99 %``."""
+    if not present(value):
+        return MISSING
+    share = 100 * float(value)  # type: ignore[arg-type]
+    if share < 1:
+        return "<1 %"
+    return ">99 %" if share > 99 else f"{share:.0f} %"
+
+
 def duration(seconds: float | None) -> str:
     """Writes a time as people say it: ``0.84 s``, ``51.2 s``, ``3 min 12 s``, ``1 h 02 min``."""
     if not present(seconds):
@@ -76,3 +87,11 @@ def shorten(text: str, width: int) -> str:
 def count(number: int, noun: str) -> str:
     """Writes a number and its noun: ``1 seed``, ``3 seeds``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def names(labels: Sequence[str], limit: int = 5) -> str:
+    """Lists names, the first few of many: ``a, b and c``."""
+    shown = list(labels[:limit])
+    if len(labels) > limit:
+        return f"{', '.join(shown)} and {len(labels) - limit:,} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resbench.report.groups import MOST_SHOWN, Group
 from resbench.report.labels import place_labels
-from resbench.report.numbers import present
+from resbench.report.numbers import names, present, probability
 from resbench.report.style import GREY, ModelStyle, lay_out, new_figure, scale_axis, title_of
+from resbench.stats.fronts import front_probabilities, pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,63 +28,84 @@ class Cost:
     axis: str
     """The axis label, with the unit."""
     source: str
-    """The column of ``summary.csv``."""
+    """The column of ``summary.csv``; less its ``_mean`` that of ``trials.csv``."""
     scale: float = 1.0
     """What a value of the column is multiplied by to get the axis' unit."""
+    needs_whole_batches: bool = False
+    """Whether a model whose batches ran in parts cannot be compared in it."""
 
 
 COSTS = (
     Cost("macs", "MACs", "MACs of one forward pass (millions)", "macs", 1e-6),
     Cost("params", "parameters", "parameters (millions)", "params", 1e-6),
-    Cost("train_time", "training time", "train clock: data + step (s)", "train_clock_s_mean"),
+    Cost("train_time", "training time", "train clock: data + step (s)", "train_clock_s_mean", needs_whole_batches=True),
     Cost("latency", "latency", "latency of one image, p50 (ms)", "latency_ms_p50_mean"),
-    Cost("memory", "training memory", "peak training memory (MiB)", "peak_memory_allocated_mib_mean"),
+    Cost(
+        "memory",
+        "training memory",
+        "peak training memory (MiB)",
+        "peak_memory_allocated_mib_mean",
+        needs_whole_batches=True,
+    ),
 )
 
 
-def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """Returns the indices of the points that no other point dominates, by rising cost.
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The models of a group that stand in one plot of accuracy against a cost, and the front of them."""
 
-    A point dominates another when it costs no more, is no less accurate, and is better in one of the two.
-    Points that are equal in both do not dominate each other.
+    rows: list[dict[str, Any]]
+    """Those with a test accuracy and that cost, in the table's order."""
+    costs: list[float]
+    """In the unit of the axis."""
+    accuracies: list[float]
+    """In percent."""
+    indices: list[int]
+    """Of the rows on the front of the means, by rising cost."""
+    probabilities: list[float | None]
+    """How probable it is that each is on the front of true means; ``None`` for a model without a tier."""
+    left_out: list[str]
+    """The labels of models whose cost cannot be compared, for their batches ran in parts."""
 
-    Args:
-        costs: One finite number a point; less is better.
-        accuracies: One finite number a point; more is better.
 
-    Raises:
-        ValueError: The two differ in length.
-    """
-    order = sorted(
-        ((cost, -accuracy, index) for index, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True)))
-    )
-    front: list[int] = []
-    last: tuple[float, float] | None = None
-    for cost, negated, index in order:
-        if last is None or negated < last[1] or (cost, negated) == last:
-            front.append(index)
-            last = (cost, negated)
-    return front
+def front_of(group: Group, cost: Cost) -> Front:
+    """Finds the Pareto front of a group and how probable a place on it is."""
+    import numpy as np
+
+    known = [row for row in group.rows if present(row[cost.source]) and present(row["test_accuracy_mean"])]
+    apart = group.in_parts if cost.needs_whole_batches else {}
+    rows = [row for row in known if row["label"] not in apart]
+    costs = [float(row[cost.source]) * cost.scale for row in rows]
+    accuracies = [100 * float(row["test_accuracy_mean"]) for row in rows]
+    probabilities: list[float | None] = [None] * len(rows)
+    if any(present(row["tier"]) for row in rows):
+        labels = [row["label"] for row in rows]
+        column = cost.source.removesuffix("_mean")
+        found = front_probabilities(group.by_seed(labels, "test_accuracy"), group.by_seed(labels, column))
+        probabilities = [
+            float(p) if present(row["tier"]) and not np.isnan(p) else None for row, p in zip(rows, found, strict=True)
+        ]
+    left_out = [row["label"] for row in known if row["label"] in apart]
+    return Front(rows, costs, accuracies, pareto_front(costs, accuracies), probabilities, left_out)
 
 
 def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> Figure | None:
     """Draws test accuracy against one cost with its Pareto front; ``None`` for fewer than two models.
 
-    Each model is a point, its mean over the seeds; where there are at least two, a bar of one standard
-    deviation up and down. Where there are more than have room for a name, those of the front and the most accurate
-    keep theirs and the others are grey dots. Must run inside :func:`~resbench.report.style.plot_settings`.
+    Each model is a point, its mean over the seeds; where there are at least two, a bar of one standard deviation up
+    and down. Where there are more than have room for a name, those of the front and the most accurate keep theirs and
+    the others are grey dots. Beside a name on the front stands how probable its place there is. Must run inside
+    :func:`~resbench.report.style.plot_settings`.
     """
-    rows = [row for row in group.rows if present(row[cost.source]) and present(row["test_accuracy_mean"])]
+    found = front_of(group, cost)
+    rows, x, y, front = found.rows, found.costs, found.accuracies, found.indices
     if len(rows) < 2:
         return None
-    x = [float(row[cost.source]) * cost.scale for row in rows]
-    y = [100 * float(row["test_accuracy_mean"]) for row in rows]
     sd = [100 * float(row["test_accuracy_sd"]) if present(row["test_accuracy_sd"]) else 0.0 for row in rows]
     figure = new_figure(height_in=4.6 if len(rows) <= 10 else 6.0)
     axes = figure.add_subplot()
     scale_axis(axes, x)
-    front = pareto_front(x, y)
-    named = _named(front, y)
+    named, told = _named(front, y), _told(found)
     dots = [(x[index], y[index]) for index in sorted({*range(len(rows))} - {*named})]
     if dots:
         axes.plot(*zip(*dots, strict=True), ".", color=GREY, markersize=4, zorder=3)
@@ -114,20 +136,25 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
         linewidth=1.2,
         linestyle=(0, (4, 2)),
         zorder=1,
-        label="Pareto front",
+        label="Pareto front" + (" (and how probable a place on it is)" if told else ""),
         scalex=False,
         scaley=False,
     )
     axes.set_xlabel(cost.axis)
     axes.set_ylabel("test accuracy, last epoch (%)")
     caption = f"named: {len(named)} of {len(rows):,} models, those of the front before others" if dots else ""
-    axes.set_title(title_of(f"Test accuracy against {cost.words}", group.title, caption))
+    without = f"without {names(found.left_out)}: batches ran in parts" if found.left_out else ""
+    axes.set_title(title_of(f"Test accuracy against {cost.words}", group.title, caption, without))
     axes.legend(loc="lower right")
     lay_out(figure)
     place_labels(
         axes,
         [(x[index], y[index]) for index in named],
-        [styles[rows[index]["label"]].name for index in named],
+        [
+            styles[rows[index]["label"]].name
+            + (f" ({probability(found.probabilities[index])})" if index in told else "")
+            for index in named
+        ],
         [styles[rows[index]["label"]].colour for index in named],
         half_heights=[sd[index] for index in named],
         avoid=stairs,
@@ -135,6 +162,16 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
         font_size=8 if len(rows) <= 10 else 7,
     )
     return figure
+
+
+def _told(found: Front) -> set[int]:
+    """Returns the indices of the points beside which a probability has a place: on the front; of few, off it too."""
+    few = len(found.rows) <= 10
+    return {
+        index
+        for index, p in enumerate(found.probabilities)
+        if p is not None and (index in found.indices or (few and p >= 0.01))
+    }
 
 
 def _named(front: Sequence[int], accuracies: Sequence[float]) -> list[int]:

@@ -11,7 +11,9 @@ from resbench.report.details import method, run_table, trial_notes
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import headline
 from resbench.report.numbers import count, escape
-from resbench.report.tables import comparison_table, failure_table, ledger_table, markdown
+from resbench.report.pairs import front_table, pair_table
+from resbench.report.tables import Table, comparison_table, failure_table, ledger_table, markdown
+from resbench.stats.power import ALPHA
 from resbench.store import Store, write_atomically
 
 if TYPE_CHECKING:
@@ -99,17 +101,30 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
     notes = trial_notes(trials)
     if notes:
         parts += ["## Notes of the trials", _bullets(notes)]
-    ledgers = [(group, ledger_table(group)) for group in groups]
-    if any(ledger for _, ledger in ledgers):
-        parts += ["## Where the time went", "Means over each model's trials that ended ok."]
-        for group, ledger in ledgers:
-            if ledger:
-                parts += [*_heading(group, 3), markdown(ledger)]
+    parts += _section(
+        "## Pairwise differences in test accuracy",
+        "One model minus another, taken seed by seed over the seeds that ended ok for both. Interval and p are those "
+        "of a paired t-test on this pair alone; p (Holm) is corrected for all pairs of the table, and two models are "
+        f"separated where it is below {ALPHA:g}.",
+        [(group, pair_table(group, results.pairwise)) for group in groups],
+    )
+    parts += _section(
+        "## How probable a place on the Pareto front is",
+        "For each cost: the share of draws of the models' true means, as far as these seeds tell them, in which no "
+        "other model is both cheaper and more accurate.",
+        [(group, front_table(group)) for group in groups],
+    )
+    parts += _section(
+        "## Where the time went",
+        "Means over each model's trials that ended ok.",
+        [(group, ledger_table(group)) for group in groups],
+    )
     parts += ["## What was run", markdown(run_table(trials, names))]
-    parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials))]
+    has_hits = bool(results.pairwise["images_low"].notna().any())
+    parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials, has_hits=has_hits))]
     parts.append(
         "This page and its plots are derived from `records.jsonl`; `resbench report` rebuilds them. The "
-        "tables behind them are `trials.csv`, `epochs.csv`, `profile.csv` and `summary.csv`."
+        "tables behind them are `trials.csv`, `epochs.csv`, `profile.csv`, `summary.csv` and `pairwise.csv`."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -130,6 +145,15 @@ def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:
             f"Learning curves and bars show {group.caption}. The other plots show all of them and name those of the "
             "Pareto front before others. The table and the CSV files name every one."
         )
+    return parts
+
+
+def _section(heading: str, words: str, tables: Sequence[tuple[Group, Table | None]]) -> list[str]:
+    """Returns a section with a table for each group that has one, or nothing where none has."""
+    there = [(group, table) for group, table in tables if table is not None]
+    parts = [heading, words] if there else []
+    for group, table in there:
+        parts += [*_heading(group, 3), markdown(table)]
     return parts
 
 

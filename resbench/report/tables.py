@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from resbench.report.groups import Group, comparable_groups, records
+from resbench.report.notes import IN_PARTS, SUSPECT, table_notes
 from resbench.report.numbers import MISSING, duration, escape, percent, present, significant
 from resbench.stats import mean
 
@@ -60,6 +61,8 @@ class _Column:
     source: str
     write: Callable[[Any], str]
     better: Callable[[list[float]], float]
+    needs_whole_batches: bool = False
+    """Whether a model whose batches ran in parts cannot be compared in it."""
 
 
 def _millions(value: Any) -> str:
@@ -70,16 +73,27 @@ _COLUMNS = (
     _Column("params (M)", "params", _millions, min),
     _Column("MACs (M)", "macs", _millions, min),
     _Column("test accuracy (%)", "test_accuracy_mean", percent, max),
-    _Column("train images/s", "train_images_per_second_mean", significant, max),
+    _Column("train images/s", "train_images_per_second_mean", significant, max, True),
     _Column("inference images/s", "inference_images_per_second_mean", significant, max),
     _Column("latency p50 (ms)", "latency_ms_p50_mean", lambda value: significant(value, 3), min),
-    _Column("step p50 (ms)", "step_ms_p50_mean", lambda value: significant(value, 3), min),
-    _Column("train memory (MiB)", "peak_memory_allocated_mib_mean", significant, min),
-    _Column("train time", "train_clock_s_mean", duration, min),
+    _Column("step p50 (ms)", "step_ms_p50_mean", lambda value: significant(value, 3), min, True),
+    _Column("train memory (MiB)", "peak_memory_allocated_mib_mean", significant, min, True),
+    _Column("train time", "train_clock_s_mean", duration, min, True),
 )
 
 
-_LEFT_OUT = ("step p50 (ms)", "inference images/s", "latency p50 (ms)", "train memory (MiB)", "MACs (M)")
+_ACCURACY = "test_accuracy_mean"
+_INTERVAL, _TIER = "95 % interval", "tier"
+"""Columns beside the accuracy, where a model of the table has more than one seed."""
+
+_LEFT_OUT = (
+    "step p50 (ms)",
+    "inference images/s",
+    "latency p50 (ms)",
+    _INTERVAL,
+    "train memory (MiB)",
+    "MACs (M)",
+)
 """What a narrow terminal does without, first to last; the page has all columns."""
 
 
@@ -88,46 +102,74 @@ def comparison_tables(results: Results) -> list[Table]:
 
     A table has one row a model; a model without an ``ok`` trial has a row that says so.
     """
-    return [comparison_table(group) for group in comparable_groups(results.trials)]
+    groups = comparable_groups(results.trials)
+    with_spread = any(map(_has_spread, groups))  # in all or in none, for a terminal shows them as one table
+    return [comparison_table(group, with_spread=with_spread) for group in groups]
 
 
-def comparison_table(group: Group) -> Table:
-    """Returns what each model of a group costs and what it reached, as means over its seeds."""
-    summary = group.rows
-    rows = [[Cell(record["label"])] for record in summary]
+def comparison_table(group: Group, *, with_spread: bool | None = None) -> Table:
+    """Returns what each model of a group costs and what it reached, as means over its seeds.
+
+    The best of a column is marked. In accuracy these are all models that the data do not separate from the most
+    accurate; where none has a tier, none is best.
+
+    Args:
+        group: The models.
+        with_spread: Whether there are columns for interval and tier; by default where a model has two seeds.
+    """
+    with_spread = _has_spread(group) if with_spread is None else with_spread
+    headers, rows = ["model"], [[Cell(record["label"])] for record in group.rows]
     for column in _COLUMNS:
-        values = [record[column.source] for record in summary]
-        texts = [column.write(value) for value in values]
-        known = [float(value) for value in values if present(value)]
-        best = column.write(column.better(known)) if len(known) > 1 else None
-        for row, text, record in zip(rows, texts, summary, strict=True):
-            spread = _spread(record) if column.source == "test_accuracy_mean" else ""
-            row.append(Cell(text + spread, best=text == best))
-    for row, record in zip(rows, summary, strict=True):
-        row.append(Cell(f"{record['ok']}/{record['planned']} ok"))
-    headers = ["model", *(column.header for column in _COLUMNS), "status"]
-    return Table(group.title, headers, rows, _notes(group), frozenset({0, len(headers) - 1}))
+        headers.append(column.header)
+        for row, cell in zip(rows, _cells(group, column), strict=True):
+            row.append(cell)
+        if column.source == _ACCURACY and with_spread:
+            headers += [_INTERVAL, _TIER]
+            for row, record in zip(rows, group.rows, strict=True):
+                row += [Cell(_half_width(record)), Cell(_tiers(record["tier"]))]
+    for row, record in zip(rows, group.rows, strict=True):
+        mark = f" {SUSPECT}" if record["label"] in group.doubts else ""
+        row.append(Cell(f"{record['ok']}/{record['planned']} ok{mark}"))
+    headers.append("status")
+    left = {index for index, header in enumerate(headers) if header in {"model", _TIER, "status"}}
+    return Table(group.title, headers, rows, table_notes(group), frozenset(left))
+
+
+def _cells(group: Group, column: _Column) -> list[Cell]:
+    """Returns one column's cells, the best of them marked."""
+    labels = group.labels
+    values = [record[column.source] for record in group.rows]
+    texts = [column.write(value) for value in values]
+    if column.source == _ACCURACY:
+        spreads = (_spread(record) for record in group.rows)
+        return [
+            Cell(text + spread, best=label in group.top)
+            for label, text, spread in zip(labels, texts, spreads, strict=True)
+        ]
+    apart = group.in_parts if column.needs_whole_batches else {}
+    known = [float(value) for label, value in zip(labels, values, strict=True) if present(value) and label not in apart]
+    best = column.write(column.better(known)) if len(known) > 1 else None
+    return [
+        Cell(f"{text} {IN_PARTS}") if label in apart and text != MISSING else Cell(text, best=text == best)
+        for label, text in zip(labels, texts, strict=True)
+    ]
+
+
+def _has_spread(group: Group) -> bool:
+    """Says whether a model of a group has more than one seed."""
+    return any(row["n"] > 1 for row in group.rows)
 
 
 def _spread(record: dict[str, Any]) -> str:
     """Writes the standard deviation over seeds and their number, where there are at least two."""
     if not present(record["test_accuracy_sd"]):
         return ""
-    return f" ± {percent(record['test_accuracy_sd'])} (n={record['ok']})"
+    return f" ± {percent(record['test_accuracy_sd'])} (n={record['n']})"
 
 
-def _notes(group: Group) -> list[str]:
-    """Says what the spread is, and which rows have none."""
-    notes = []
-    seeds = {int(row["ok"]) for row in group.rows}
-    if any(number > 1 for number in seeds):
-        notes.append("Accuracy: mean ± standard deviation over n seeds.")
-    if 1 in seeds:
-        which = "Every row is" if seeds <= {0, 1} else "A row without ± is"
-        notes.append(f"{which} one run of one seed: it has no interval, and small gaps mean nothing.")
-    if any(record["ok"] < record["planned"] for record in group.rows):
-        notes.append("Trials that did not end ok enter no mean.")
-    return notes
+def _half_width(record: dict[str, Any]) -> str:
+    """Writes half the width of the interval of the mean accuracy."""
+    return f"± {percent(record['test_accuracy_ci95'])}" if present(record["test_accuracy_ci95"]) else MISSING
 
 
 def failure_table(results: Results) -> Table | None:
@@ -153,6 +195,17 @@ def ledger_table(group: Group) -> Table | None:
             rows.append([Cell(label), *(Cell(MISSING if m is None else f"{m:,.2f}") for m in means)])
     headers = ["model", *(f"{name} (s)" for name, _ in LEDGER), "wall (s)"]
     return Table(group.title, headers, rows) if rows else None
+
+
+def _tiers(letters: Any) -> str:
+    """Writes a model's tiers, four or more in a row by their ends: ``a-f``."""
+    runs: list[str] = []
+    for letter in letters if present(letters) and letters.isalpha() else ():
+        if runs and ord(letter) == ord(runs[-1][-1]) + 1:
+            runs[-1] += letter
+        else:
+            runs.append(letter)
+    return "".join(f"{run[0]}-{run[-1]}" if len(run) > 3 else run for run in runs) or _text(letters)
 
 
 def _text(value: Any) -> str:
@@ -203,11 +256,12 @@ def rich_table(results: Results, *, width: int | None = None) -> RichTable:
         index: _least_width(header, [row[index].text for table in tables for row in table.rows])
         for index, header in enumerate(headers)
     }
+    dispensable = [header for header in _LEFT_OUT if header in headers]
     left_out: list[str] = []
-    while sum(widths.values()) + 2 * len(widths) > (width or Console().width) and len(left_out) < len(_LEFT_OUT):
-        left_out.append(_LEFT_OUT[len(left_out)])
+    while sum(widths.values()) + 2 * len(widths) > (width or Console().width) and len(left_out) < len(dispensable):
+        left_out.append(dispensable[len(left_out)])
         del widths[headers.index(left_out[-1])]
-    notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    notes = _joint_notes(tables)
     if left_out:
         notes.append(f"Left out in a terminal this narrow: {', '.join(left_out)}.")
     rendered = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
@@ -223,6 +277,16 @@ def rich_table(results: Results, *, width: int | None = None) -> RichTable:
             rendered.add_row(*(Text(row[i].text, style="bold" if row[i].best else "") for i in widths))
         rendered.add_section()
     return rendered
+
+
+def _joint_notes(tables: Sequence[Table]) -> list[str]:
+    """Returns the notes of tables that are shown as one, each once; one that is not of all names its table."""
+    notes: dict[str, None] = {}
+    for table in tables:
+        for note in table.notes:
+            of_all = all(note in other.notes for other in tables)
+            notes[note if of_all or not table.title else f"{table.title}: {note}"] = None
+    return list(notes)
 
 
 def _least_width(header: str, texts: Sequence[str]) -> int:

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.harness import growth
 from benchmarks.harness.growth import PHASES, Costs, measure, measure_alone, rows_of
 from benchmarks.harness.rows import Setting
-from benchmarks.harness.stored import MODELS, SEEDS, diverged, stored_trials, write_folder
+from benchmarks.harness.stored import MODELS, SEEDS, diverged, stored_trials, trial_events, write_folder
+from resbench.errors import InputError
 from resbench.store import Store, load_results
 
 SETTING = Setting("cpu", ("cnn",), "source", 4, "fp32", "noise", repeats=1, seconds=0.01)
@@ -68,9 +69,21 @@ def test_measuring_reports_the_folder_and_leaves_its_records_alone(folder: Path)
     assert (folder / "records.jsonl").read_bytes() == records
 
 
-def test_a_folder_that_does_not_hold_the_trials_is_no_measurement(folder: Path) -> None:
-    with pytest.raises(RuntimeError, match="5 wait"):
+def test_what_does_not_go_on_from_the_trials_is_no_measurement(folder: Path) -> None:
+    with pytest.raises(InputError, match="holds another suite"):
         measure(folder, 25)
+    event, data = trial_events(stored_trials(20)[3], 3)[-1]
+    Store(folder).append(event, {**data, "status": "crashed"})
+    with pytest.raises(RuntimeError, match="of 20 trials 20 were planned and 1 wait"):
+        measure(folder, 20)
+
+
+def test_a_run_can_go_on_in_a_folder_of_several_suites_of_networks(tmp_path: Path) -> None:
+    trials = stored_trials(300)
+    write_folder(tmp_path, trials)
+    standing = Store(tmp_path).standing()
+    assert standing.suite is not None
+    assert [planned["trial_id"] for planned in standing.suite["trials"]] == [trial.trial_id for trial in trials]
 
 
 def test_a_size_is_measured_in_an_interpreter_of_its_own(folder: Path) -> None:

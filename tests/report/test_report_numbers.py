@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resbench.report.numbers import count, duration, escape, percent, shorten, significant
+from resbench.report.numbers import count, duration, escape, names, percent, probability, shorten, significant
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,17 @@ def test_shorten(text, width):
     short = shorten(text, width)
     assert len(short) <= width
     assert short == text or (len(text) > width and "…" in short)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "<1 %"), (0.0099, "<1 %"), (0.01, "1 %"), (0.374, "37 %"), (0.99, "99 %"), (0.9951, ">99 %"), (None, "-")],
+)
+def test_probability(value, text):
+    assert probability(value) == text
+
+
+def test_names():
+    assert names(["a"]) == "a"
+    assert names(["a", "b", "c"]) == "a, b and c"
+    assert names([*"abcdefg"]) == "a, b, c, d, e and 2 more"

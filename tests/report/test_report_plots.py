@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import matplotlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import FIVE_MODELS, TWENTY_MODELS, write_folder
+from records import FIVE_MODELS, TWENTY_MODELS, make_record, make_trial, write_folder
 
 from resbench.report.curves import curve
 from resbench.report.groups import comparable_groups
 from resbench.report.labels import _overlap, place_labels
-from resbench.report.pareto import COSTS, pareto_front, tradeoff_figure
+from resbench.report.pareto import COSTS, front_of, tradeoff_figure
 from resbench.report.plots import write_plots
 from resbench.report.style import model_styles, new_figure, plot_settings
-from resbench.store import load_results
+from resbench.stats.fronts import pareto_front
+from resbench.store import Store, load_results
 
 # Few values, so that ties are common.
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
@@ -72,11 +74,50 @@ def test_every_plot_is_written_twice_and_the_same_each_time(tmp_path):
     first = {path: path.read_bytes() for plot in plots for path in plot.files}
     assert {path.suffix for path in first} == {".png", ".svg"}
     svg = (tmp_path / "plots" / "accuracy_vs_macs.svg").read_text()
-    assert ">se_resnet50</text>" in svg
+    assert re.search(r">resnet34( \(\S+ %\))?</text>", svg)
     assert "<dc:date>" not in svg
     assert str(tmp_path) not in svg
     write_plots(groups, results.epochs, tmp_path)
     assert {path: path.read_bytes() for path in first} == first
+
+
+def names_of(figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_name_carries_how_probable_its_place_on_the_front_is(tmp_path):
+    with plot_settings():
+        for seeds in (1, 4):
+            (group,) = comparable_groups(load_results(write_folder(tmp_path / str(seeds), seeds=seeds)).trials)
+            figure = tradeoff_figure(group, COSTS[0], model_styles(group.labels))
+            (legend,) = (text.get_text() for text in figure.axes[0].get_legend().get_texts())
+            if seeds == 1:
+                assert sorted(names_of(figure)) == sorted(FIVE_MODELS)
+                assert legend == "Pareto front"
+            else:
+                assert "d2l_resnet18 (>99 %)" in names_of(figure)
+                assert legend == "Pareto front (and how probable a place on it is)"
+
+
+def test_of_many_models_only_those_on_the_front_carry_a_probability(tmp_path):
+    (group,) = comparable_groups(load_results(write_folder(tmp_path, models=TWENTY_MODELS, seeds=3)).trials)
+    with plot_settings():
+        names = names_of(tradeoff_figure(group, COSTS[0], model_styles(group.labels)))
+    front = front_of(group, COSTS[0])
+    assert len(names) == 20
+    assert sum(name.endswith(" %)") for name in names) == len(front.indices) < 20
+
+
+def test_a_plot_says_which_model_it_leaves_out_for_its_batches_ran_in_parts(tmp_path):
+    folder = write_folder(tmp_path, seeds=2, epochs=1)
+    for seed in (0, 1):
+        Store(folder).append("trial", make_record(make_trial("resnet152", seed), micro_batch_size=8))
+    (group,) = comparable_groups(load_results(folder).trials)
+    with plot_settings():
+        by_time, by_macs = (tradeoff_figure(group, cost, model_styles(group.labels)) for cost in (COSTS[2], COSTS[0]))
+    assert "without resnet152: batches ran in parts" in by_time.axes[0].get_title(loc="left")
+    assert not any("resnet152" in name for name in names_of(by_time))
+    assert "without" not in by_macs.axes[0].get_title(loc="left")
 
 
 def test_plots_without_data_are_left_out_and_old_ones_removed(tmp_path):

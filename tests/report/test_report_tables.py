@@ -2,36 +2,22 @@ from __future__ import annotations
 
 import io
 
+import pytest
+from few_records import accuracies, group_of, results_of
 from records import make_record, make_trial, write_folder
 from rich.console import Console
 
-from resbench.report.groups import comparable_groups
-from resbench.report.headline import headline
 from resbench.report.tables import (
     LEDGER,
+    _tiers,
+    comparison_table,
     comparison_tables,
     failure_table,
     ledger_table,
     markdown,
     rich_table,
 )
-from resbench.store import Results, Store, load_results
-
-
-def results_of(folder, *records) -> Results:
-    store = Store(folder, create=True)
-    for record in records:
-        store.append("trial", record)
-    return load_results(folder)
-
-
-def accuracies(model: str, *values: float) -> list[dict]:
-    return [make_record(make_trial(model, seed), test_accuracy=value) for seed, value in enumerate(values)]
-
-
-def headline_of(folder, *records) -> str:
-    (group,) = comparable_groups(results_of(folder, *records).trials)
-    return headline(group)
+from resbench.store import load_results
 
 
 def row_of(table, model: str) -> dict:
@@ -80,8 +66,75 @@ def test_the_best_of_a_column_is_marked_at_the_right_end(tmp_path):
     (table,) = comparison_tables(load_results(write_folder(tmp_path, seeds=1)))
     best = {header: [row[0].text for row in table.rows if row[i].best] for i, header in enumerate(table.headers)}
     assert best["params (M)"] == best["train images/s"] == best["train time"] == ["d2l_resnet18"]
-    assert best["test accuracy (%)"] == ["resnet152"]
-    assert best["model"] == best["status"] == []
+    assert best["test accuracy (%)"] == best["model"] == best["status"] == []  # one seed ranks nothing
+
+
+def test_all_models_of_the_top_tier_are_best_in_accuracy(tmp_path):
+    rivals = [*accuracies("a", 0.90, 0.91, 0.92), *accuracies("b", 0.915, 0.91, 0.90)]
+    worse = accuracies("c", 0.100, 0.112, 0.119)
+    failed = accuracies("d", 0.95, 0.95, None)
+    (table,) = comparison_tables(results_of(tmp_path, *rivals, *worse, *failed))
+    column = table.headers.index("test accuracy (%)")
+    assert [row[0].text for row in table.rows if row[column].best] == ["a", "b"]
+    assert [row[table.headers.index("tier")].text for row in table.rows] == ["a", "a", "b", "-"]
+
+
+def test_the_interval_of_the_mean_stands_beside_it(tmp_path):
+    (table,) = comparison_tables(results_of(tmp_path, *accuracies("a", 0.94, 0.95, 0.96), *accuracies("b", 0.9)))
+    assert row_of(table, "a")["95 % interval"].text == "± 2.48"  # 4.303 / sqrt(3)
+    assert row_of(table, "b")["95 % interval"].text == "-"
+
+
+def test_a_group_of_one_seed_has_neither_interval_nor_tier(tmp_path):
+    table = comparison_table(group_of(tmp_path, *accuracies("a", 0.94), *accuracies("b", 0.9)))
+    assert not {"95 % interval", "tier"} & set(table.headers)
+
+
+@pytest.mark.parametrize("width", [80, 300])
+def test_groups_with_and_without_spread_are_one_table_in_a_terminal(tmp_path, width):
+    short = make_record(make_trial("a", budget="1ep"), test_accuracy=0.1234)
+    results = results_of(tmp_path, *accuracies("a", 0.94, 0.95), *accuracies("b", 0.93, 0.96), short)
+    console = Console(file=io.StringIO(), width=width)
+    console.print(rich_table(results, width=width))
+    text = console.file.getvalue()
+    assert "12.34" in text
+    assert "94.50 ± 0.71 (n=2)" in text
+    assert len({len(row) for table in comparison_tables(results) for row in table.rows}) == 1
+    told = " ".join(text.split())
+    assert "budget 1ep: Every row is one run of one seed" in told
+    assert "budget 26ep: Smallest gap that 2 seeds would find" in told
+
+
+def test_many_tiers_in_a_row_are_written_by_their_ends():
+    written = {"a": "a", "abc": "abc", "abcd": "a-d", "bcdefhij": "b-fhij", "ya1": "ya1"}
+    assert {letters: _tiers(letters) for letters in written} == written
+    assert _tiers(None) == "-"
+
+
+def test_what_ran_in_parts_is_marked_and_never_best_in_training_speed(tmp_path):
+    fast = {"train_images_per_second": 9e9, "step_ms_p50": 0.1, "peak_memory_allocated_mib": 1.0, "latency_ms_p50": 0.1}
+    records = [
+        *accuracies("parts", 0.9, micro_batch_size=128, step_s=0.1, **fast),
+        *accuracies("whole", 0.9),
+        *accuracies("slower", 0.9, train_images_per_second=1.0, step_ms_p50=99.0, step_s=99.0),
+    ]
+    (table,) = comparison_tables(results_of(tmp_path, *records))
+    row = row_of(table, "parts")
+    for header in ("train images/s", "step p50 (ms)", "train memory (MiB)", "train time"):
+        assert (row[header].text.endswith(" ‡"), row[header].best) == (True, False)
+        assert row_of(table, "whole")[header].best
+    assert row["latency p50 (ms)"].best
+    assert any("‡ parts ran batches of 512 images in parts of 128" in note for note in table.notes)
+
+
+def test_a_suspect_trial_is_marked_with_its_reasons_and_stays_in_the_mean(tmp_path):
+    records = [*accuracies("a", 0.10, 0.12), *accuracies("b", 0.9, 0.91)]
+    records[1] |= {"verdict": "suspect", "verdict_reasons": ["no better than chance", "too hot"]}
+    (table,) = comparison_tables(results_of(tmp_path, *records))
+    row = row_of(table, "a")
+    assert (row["status"].text, row["test accuracy (%)"].text) == ("2/2 ok †", "11.00 ± 1.41 (n=2)")
+    assert row_of(table, "b")["status"].text == "2/2 ok"
+    assert "† a is suspect. seed 1: no better than chance; too hot." in table.notes
 
 
 def test_a_single_row_has_no_best(tmp_path):
@@ -106,8 +159,7 @@ def test_no_failures_no_table(tmp_path):
 
 def test_the_ledger_has_every_part_and_its_mean(tmp_path):
     records = [make_record(make_trial(seed=seed), build_s=build) for seed, build in enumerate([1.0, 2.0])]
-    (group,) = comparable_groups(results_of(tmp_path, *records).trials)
-    table = ledger_table(group)
+    table = ledger_table(group_of(tmp_path, *records))
     assert table.headers[1:-1] == [f"{name} (s)" for name, _ in LEDGER]
     assert table.rows[0][1].text == "1.50"
 
@@ -122,6 +174,14 @@ def test_terminal_and_page_show_the_same_cells(tmp_path):
         for cell in row:
             assert cell.text in page
             assert cell.text in terminal
+
+
+def test_a_narrow_terminal_can_do_without_columns_where_there_is_one_seed(tmp_path):
+    results = load_results(write_folder(tmp_path, seeds=1))
+    console = Console(file=io.StringIO(), width=40)
+    console.print(rich_table(results, width=40))
+    assert "Left out" in console.file.getvalue()
+    assert "interval," not in console.file.getvalue().partition("Left out")[2]
 
 
 def test_a_narrow_terminal_breaks_no_number(tmp_path):
@@ -139,32 +199,3 @@ def test_a_model_name_is_not_markup(tmp_path):
     console = Console(file=io.StringIO(), width=300)
     console.print(rich_table(results, width=300))
     assert "[red]net[/red]" in console.file.getvalue()
-
-
-def test_headline_of_one_seed_claims_no_rank(tmp_path):
-    said = headline_of(tmp_path, *accuracies("a", 0.95), *accuracies("b", 0.94))
-    assert said.startswith("On shapes10 with the budget 26ep on NVIDIA H200, a has the highest test accuracy, 95.00 %")
-    assert "1.00 points above b" in said
-    assert "not a ranking" in said
-
-
-def test_headline_of_overlapping_intervals_says_so(tmp_path):
-    said = headline_of(tmp_path, *accuracies("a", 0.95, 0.94), *accuracies("b", 0.94, 0.945))
-    assert "2 seeds, 95 % interval ± 6.35 points" in said  # 12.706 * 0.7071 / sqrt(2)
-    assert "overlaps with b: these runs do not separate them" in said
-
-
-def test_headline_of_separate_intervals(tmp_path):
-    said = headline_of(tmp_path, *accuracies("a", 0.950, 0.951, 0.949), *accuracies("b", 0.90, 0.901, 0.899))
-    assert "overlaps with no other model's" in said
-
-
-def test_headline_names_rivals_with_one_seed(tmp_path):
-    said = headline_of(tmp_path, *accuracies("a", 0.950, 0.951), *accuracies("b", 0.949))
-    assert "b has one seed and no interval" in said
-    assert "no other" not in said
-
-
-def test_headline_without_rivals_and_without_results(tmp_path):
-    assert "no other model" in headline_of(tmp_path / "one", *accuracies("a", 0.95))
-    assert "no trial ended ok" in headline_of(tmp_path / "none", make_record(make_trial(), status="oom"))

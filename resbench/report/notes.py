@@ -1,0 +1,96 @@
+"""What a reader of a comparison table must know of its rows: the marks in it, and the sentences below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from resbench.report.groups import Group
+from resbench.report.numbers import count, names, percent, present
+from resbench.stats.power import ALPHA, POWER, detectable_gap, seeds_needed
+
+SUSPECT = "†"
+"""Marks a model of which a trial is suspect."""
+IN_PARTS = "‡"
+"""Marks a figure of a model whose batches ran in parts."""
+
+_MOST_SEEDS = 3
+"""Suspect seeds of a model whose reasons a note gives; ``trials.csv`` has all."""
+
+
+def table_notes(group: Group) -> list[str]:
+    """Says what spread, interval and tier are, which rows have none and why, and what the marks mean."""
+    notes = []
+    seeds = {int(row["n"]) for row in group.rows}
+    if any(number > 1 for number in seeds):
+        notes.append("Accuracy: mean ± standard deviation over n seeds. Interval: the mean's, from Student's t.")
+    if group.top:
+        notes.append(
+            "Tier: models that share a letter are not separated by these runs (paired over seeds, Holm-corrected "
+            "p of 0.05 or more). Bold: those that are not separated from the most accurate."
+        )
+        notes += _smallest_gap(group)
+    if 1 in seeds:
+        which = "Every row is" if seeds <= {0, 1} else "A row without ± is"
+        notes.append(
+            f"{which} one run of one seed: it has no interval, no tier and no probability of a place on the Pareto "
+            "front, and small gaps mean nothing."
+        )
+    notes += _without_tier(group)
+    if any(record["ok"] < record["planned"] for record in group.rows):
+        notes.append("Trials that did not end ok enter no mean.")
+    return [*notes, *_suspect(group), *_in_parts(group)]
+
+
+def _smallest_gap(group: Group) -> Iterator[str]:
+    """Says how small a difference the seeds can find, and how many a smaller one would take."""
+    ranked = [row for row in group.rows if present(row["tier"]) and present(row["detectable_gap"])]
+    if not ranked:
+        return
+    seeds, tests = min(int(row["n"]) for row in ranked), max(int(row["tests"]) for row in ranked)
+    yield (
+        f"Smallest gap that {count(seeds, 'seed')} would find with a probability of {100 * POWER:.0f} %: "
+        f"{_range(ranked, 'detectable_gap')} points in one pair tested alone, {_range(ranked, 'detectable_gap_holm')} "
+        f"after Holm's correction for {count(tests, 'test')}. "
+        f"To halve the latter takes {_to_halve(seeds, tests)} seeds."
+    )
+
+
+def _to_halve(seeds: int, tests: int) -> int:
+    """Returns how many seeds find half the gap that some seeds do, whatever the spread, under Holm's correction."""
+    alpha = ALPHA / tests
+    gap = detectable_gap(1.0, seeds, paired=True, alpha=alpha)
+    return seeds_needed(gap / 2, 1.0, paired=True, alpha=alpha)
+
+
+def _range(rows: list[dict[str, Any]], column: str) -> str:
+    """Writes the smallest and the largest value of a column in percent, once where they are alike."""
+    return " to ".join(dict.fromkeys(percent(choose(row[column] for row in rows)) for choose in (min, max)))
+
+
+def _without_tier(group: Group) -> Iterator[str]:
+    """Says which rows of a table with tiers have none, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in group.rows if any(row["n"] > 1 for row in group.rows) else ():
+        if present(row["tier_reason"]):
+            reasons.setdefault(row["tier_reason"], []).append(row["label"])
+    for reason, labels in reasons.items():
+        yield f"No tier: {names(labels)} ({reason})."
+
+
+def _suspect(group: Group) -> Iterator[str]:
+    """Gives the reasons for which trials are suspect."""
+    for label, doubts in group.doubts.items():
+        told = "; ".join(f"seed {seed}: {reasons}" for seed, reasons in doubts[:_MOST_SEEDS])
+        left_out = len(doubts) - _MOST_SEEDS
+        more = f"; and {count(left_out, 'seed')} more, see trials.csv" if left_out > 0 else ""
+        yield f"{SUSPECT} {label} is suspect. {told}{more}."
+
+
+def _in_parts(group: Group) -> Iterator[str]:
+    """Says which models' speed cannot be compared."""
+    for label, (part, whole) in group.in_parts.items():
+        yield (
+            f"{IN_PARTS} {label} ran batches of {whole:,} images in parts of {part:,}, for memory ran out: its "
+            "training speed, time and memory are not comparable, and batch norm saw the parts."
+        )

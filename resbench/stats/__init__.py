@@ -1,0 +1,32 @@
+"""What results say and what they do not: plain numbers, arrays and frames in, the same out; nothing here reads a file.
+
+* ``basics``: mean, spread and interval of one list
+* ``cells``: a cell is a trial less its seed, a group is the cells that one table may compare
+* ``paired``, ``ranking``, ``tiers``, ``power``: differences of models seed by seed, and what they allow to be said
+* ``images``: how a difference would come out on other test images
+* ``fronts``: Pareto fronts, and how probable it is that a model is on one
+* ``summary``, ``pairwise``: the frames of ``summary.csv`` and ``pairwise.csv``
+"""
+
+from __future__ import annotations
+
+from resbench.stats.basics import mean, standard_deviation, t_half_width, welch_p
+from resbench.stats.cells import CELL, SETTINGS, SHARED, cells, split_cells
+from resbench.stats.pairwise import pairwise
+from resbench.stats.summary import AVERAGED, CONSTANT, summarise
+
+__all__ = [
+    "AVERAGED",
+    "CELL",
+    "CONSTANT",
+    "SETTINGS",
+    "SHARED",
+    "cells",
+    "mean",
+    "pairwise",
+    "split_cells",
+    "standard_deviation",
+    "summarise",
+    "t_half_width",
+    "welch_p",
+]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from few_records import accuracies, group_of
+from records import make_record, make_trial
+
+from resbench.report.headline import headline
+
+
+def said_of(folder, *records) -> str:
+    return headline(group_of(folder, *records))
+
+
+def test_one_seed_claims_no_rank(tmp_path):
+    said = said_of(tmp_path, *accuracies("a", 0.95), *accuracies("b", 0.94))
+    assert said.startswith(
+        "On shapes10 with the budget 26ep on NVIDIA H200, a reaches a test accuracy of 95.00 % (one seed), the highest "
+        "of 2 models and 1.00 points above b."
+    )
+    assert "not a ranking" in said
+    assert "most accurate" not in said
+
+
+def test_models_that_are_not_separated_are_not_ordered(tmp_path):
+    said = said_of(tmp_path, *accuracies("a", 0.95, 0.94), *accuracies("b", 0.94, 0.945))
+    assert "no model can be named the most accurate" in said
+    assert "2 seeds, 95 % interval ± 6.35 points" in said  # 12.706 * 0.7071 / sqrt(2)
+    assert "these runs do not separate it from b." in said
+    assert "above" not in said
+
+
+def test_a_model_that_is_separated_from_all_is_named(tmp_path):
+    said = said_of(
+        tmp_path,
+        *accuracies("a", 0.950, 0.951, 0.949),
+        *accuracies("b", 0.9, 0.902, 0.8985),
+        *accuracies("c", 0.7, 0.702, 0.6995),
+    )
+    assert "a is the most accurate: a reaches a mean test accuracy of 95.00 % (3 seeds" in said
+    assert "4.98 points above b" in said
+    assert "separate it from all 2 others that have a tier" in said
+
+
+def test_those_below_the_top_tier_are_named_apart(tmp_path):
+    said = said_of(
+        tmp_path,
+        *accuracies("a", 0.950, 0.951, 0.949),
+        *accuracies("b", 0.949, 0.9515, 0.9488),
+        *accuracies("c", 0.7, 0.702, 0.6995),
+    )
+    assert "do not separate it from b. They do separate it from c." in said
+
+
+def test_a_rival_without_a_tier_is_named_and_not_ranked(tmp_path):
+    said = said_of(
+        tmp_path,
+        *accuracies("a", 0.950, 0.951),
+        *accuracies("b", 0.949, 0.9511),
+        *accuracies("c", 0.99),
+        *accuracies("d", 0.98, None),
+    )
+    assert "a and b" not in said
+    assert "c and d have no tier: not ranked." in said
+    assert "99.00" not in said
+
+
+def test_too_few_seeds_for_a_tier_are_no_ranking(tmp_path):
+    said = said_of(tmp_path, *accuracies("a", 0.950, 0.951), *accuracies("b", 0.949))
+    assert "the highest of 2 models and 0.15 points above b" in said
+    assert "not a ranking: fewer than two models" in said
+
+
+def test_without_rivals_and_without_results(tmp_path):
+    assert "no other model" in said_of(tmp_path / "one", *accuracies("a", 0.95))
+    assert "no trial ended ok" in said_of(tmp_path / "none", make_record(make_trial(), status="oom"))

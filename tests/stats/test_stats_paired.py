@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resbench.stats.paired import holm, paired_tests
+
+PS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def test_paired_tests_agree_with_scipy():
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=(2, 6, 5))
+    found = paired_tests(one - other)
+    for place in range(6):
+        expected = scipy.stats.ttest_rel(one[place], other[place])
+        low, high = expected.confidence_interval(0.95)
+        assert found.p[place] == pytest.approx(expected.pvalue)
+        assert found.difference[place] - found.half_width[place] == pytest.approx(low)
+        assert found.difference[place] + found.half_width[place] == pytest.approx(high)
+        assert found.sd[place] == pytest.approx(np.std(one[place] - other[place], ddof=1))
+
+
+def test_a_missing_seed_is_as_if_it_were_not_there():
+    found = paired_tests(np.array([[0.1, math.nan, 0.3, 0.2], [0.1, 0.3, 0.2, math.nan]]))
+    alone = paired_tests(np.array([0.1, 0.3, 0.2]))
+    assert list(found.n) == [3, 3]
+    for name in ("difference", "sd", "half_width", "p"):
+        assert getattr(found, name) == pytest.approx(np.full(2, getattr(alone, name)))
+
+
+@pytest.mark.parametrize(
+    ("differences", "n", "difference", "p"),
+    [
+        ([0.2], 1, 0.2, math.nan),
+        ([math.nan, math.nan], 0, math.nan, math.nan),
+        ([0.0, 0.0, 0.0], 3, 0.0, 1.0),
+        # 0.93 - 0.92 and 0.91 - 0.90 differ in the last digits of a float: that is no spread.
+        ([0.93 - 0.92, 0.91 - 0.90, 0.01], 3, 0.01, math.nan),
+    ],
+    ids=["one seed", "no seed", "always 0", "always the same"],
+)
+def test_differences_that_do_not_vary_have_no_interval(differences, n, difference, p):
+    found = paired_tests(np.array(differences))
+    assert found.n == n
+    assert float(found.difference) == pytest.approx(difference, nan_ok=True)
+    assert math.isnan(found.half_width)
+    assert float(found.p) == pytest.approx(p, nan_ok=True)
+
+
+def test_holm_of_a_worked_example():
+    # Holm (1979) on 0.01, 0.04, 0.03, 0.005: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 0.04 is raised to the one before it.
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(PS)
+def test_holm_is_at_least_p_at_most_bonferroni_and_keeps_the_order(values):
+    p = np.array(values)
+    corrected = holm(p)
+    assert (corrected >= p - 1e-12).all()
+    assert (corrected <= np.minimum(1, len(p) * p) + 1e-12).all()
+    assert (np.diff(corrected[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_what_has_no_p_is_no_test():
+    assert holm(np.array([0.01, math.nan, 0.02])) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)
+    assert holm(np.array([])).shape == (0,)
+
+
+def test_tests_that_could_have_been_chosen_count():
+    assert holm(np.array([0.001, 0.01]), tests=10) == pytest.approx([0.01, 0.09])
+
+
+def test_holm_of_many_experiments_is_that_of_each():
+    p = np.random.default_rng(0).random((4, 3, 6))
+    assert holm(p) == pytest.approx(np.array([[holm(one) for one in some] for some in p]))
