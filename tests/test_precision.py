@@ -151,11 +151,11 @@ def make_a_file(path: Path) -> None:
 
 class TestMeasuredSpeedup:
     def test_is_a_positive_number(self):
-        assert 0 < measure_bf16_speedup(repeats=1) < float("inf")
+        assert 0 < measure_bf16_speedup(batch_size=2, repeats=1) < float("inf")
 
     def test_leaves_torchs_generator_and_its_switches_alone(self):
         before = torch.get_rng_state(), torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()
-        measure_bf16_speedup(repeats=1)
+        measure_bf16_speedup(batch_size=2, repeats=1)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert (torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()) == before[1:]
 
@@ -164,7 +164,7 @@ class TestMeasuredSpeedup:
         steps = [(1.0, 9.0), (4.0, 3.0), (6.0, 2.0), (5.0, 8.0)]
         times = [time for fp32, bf16 in steps for time in (0.0, fp32, 0.0, bf16)]
         monkeypatch.setattr(precision_module, "time", SimpleNamespace(perf_counter=iter(times).__next__))
-        assert measure_bf16_speedup(repeats=3) == 4.0 / 2.0
+        assert measure_bf16_speedup(batch_size=2, repeats=3) == 4.0 / 2.0
 
 
 def test_in_the_tests_the_processors_precision_is_fp32_and_nothing_is_measured(monkeypatch):

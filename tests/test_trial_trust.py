@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Make, of_kind, planner, run
+from small_trials import Make, of_kind, planner, registering, run
 from tiny_folder import make_tiny_folder
+from torch import nn
 
 from resbench import recorder
 from resbench.conduct import Attempt
@@ -53,14 +54,22 @@ def killed_after(planned: Any, attempt: Attempt, epochs: int) -> None:
         run_trial(*planned, emit, attempt)
 
 
+def with_state() -> nn.Module:
+    """A network that is more than its weights: running statistics, and draws of torch's generator."""
+    layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(32, 2))
+
+
 class TestGoingOn:
     @pytest.mark.parametrize("epochs", [1, 2])
     def test_ends_with_what_an_uninterrupted_trial_ends_with(self, make, epochs, tmp_path):
-        planned = make(model="d2l_resnet18", budget="3ep")
-        whole, whole_events = run(planned)
+        planned = make(model="with state", budget="3ep")
         attempt = Attempt(checkpoint=tmp_path / "checkpoints" / "x.pt", checkpoint_every_s=0.0)
-        killed_after(planned, attempt, epochs)
-        record, events = run(planned, attempt)
+        with registering() as add:
+            add("with state", with_state)
+            whole, whole_events = run(planned)
+            killed_after(planned, attempt, epochs)
+            record, events = run(planned, attempt)
         assert (record.resumed, whole.resumed) == (1, 0)
         assert learnt(record.to_dict()) == learnt(whole.to_dict())
         steps = whole.steps // 3

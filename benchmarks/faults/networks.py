@@ -1,8 +1,8 @@
 """The command line with one network more, which breaks where it is told to.
 
-``python -m benchmarks.faults.networks bench ...`` is ``resbench bench ...``. Spawned processes import this module
-again, and so know the network too. What happens in its training step is said by an environment variable, so that the
-trial is the same one with a fault and without.
+``python -m benchmarks.faults.networks bench ...`` is ``resbench bench ...``. Spawned processes run this module again as
+``__mp_main__``, and so know the network too; importing it registers nothing. What happens in its training step is said
+by an environment variable, so that the trial is the same one with a fault and without.
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ def _break(fault: str) -> None:
             kept.append(bytearray(32 * 2**20))
 
 
-@register_model(NAME, source="benchmarks/faults")
 def fault_target(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
     """A network that breaks while it trains, where it is told to."""
     return FaultTarget(in_channels, num_classes)
 
+
+if __name__ in {"__main__", "__mp_main__"}:  # the second is what a spawned process calls its parent's main module
+    register_model(NAME, source="benchmarks/faults")(fault_target)
 
 if __name__ == "__main__":
     from resbench.cli import main

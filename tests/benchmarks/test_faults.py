@@ -11,7 +11,9 @@ from records import FIVE_MODELS, make_trial, write_folder
 
 from benchmarks.faults.__main__ import main
 from benchmarks.faults.catalogue import BROKEN, kill_child, kill_parent, kills
+from benchmarks.faults.networks import NAME
 from benchmarks.faults.same import differences
+from resbench.registry import list_models
 from resbench.schema import Hits
 from resbench.store import RECORDS, Store
 
@@ -65,3 +67,7 @@ def test_times_may_differ(folders: tuple[Path, Path]) -> None:
 def test_nothing_else_may(folders: tuple[Path, Path], event: str, values: dict[str, object], said: str) -> None:
     change(folders[1], event, **values)
     assert said in differences(*folders)
+
+
+def test_the_network_that_breaks_is_registered_only_where_it_is_run() -> None:
+    assert NAME not in list_models()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import re
 from dataclasses import replace
 
@@ -168,6 +170,20 @@ class TestBaseline:
         for image, label in zip(images, labels, strict=True):
             expected = [(int(label) / 255 - mean) / std for mean, std in zip(norm.mean, norm.std, strict=True)]
             assert image.mean((1, 2)).tolist() == pytest.approx(expected, rel=1e-4)
+
+    def test_its_workers_end_with_the_last_reference_and_not_when_garbage_is_collected(self):
+        images = Split(torch.zeros((16, 32, 32, 3), dtype=torch.uint8), torch.zeros(16, dtype=torch.int64))
+        before = {*multiprocessing.active_children()}
+        batches = loader.Batches(images, get_recipe("common"), 4)
+        workers = {*multiprocessing.active_children()} - before
+        assert len(workers) == loader.WORKERS
+        gc.disable()
+        try:
+            del batches
+            assert not any(worker.is_alive() for worker in workers)
+            assert {worker.exitcode for worker in workers} == {0}  # told to, and not ended for being deaf
+        finally:
+            gc.enable()
 
     def test_a_source_step_updates_the_weights_and_reads_its_loss(self):
         recipe = get_recipe("common")
