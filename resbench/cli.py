@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -339,7 +340,11 @@ def _batch_size(text: str) -> int:
 
 def main() -> None:
     """Runs the command line."""
-    app(prog_name="resbench")
+    try:
+        app(prog_name="resbench")
+    finally:
+        # A Ctrl-C while Python tears itself down comes too late to interrupt anything, and would hide how it ended.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

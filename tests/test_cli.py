@@ -426,6 +426,16 @@ def test_as_a_process_bad_input_is_one_message_and_exit_code_2(suite: Path, tmp_
     assert message.startswith("error: unknown model 'resnt34'")
 
 
+def test_a_ctrl_c_while_python_tears_itself_down_changes_no_exit_code(tmp_path: Path) -> None:
+    script = (
+        "import atexit, os, signal, sys\nfrom resbench.cli import main\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\nsys.argv = ['resbench', 'list', 'cnn']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("cnn")
+
+
 def test_ctrl_c_leaves_complete_records_and_no_process(suite: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "resbench", "bench", str(suite), "--out", str(out)]
