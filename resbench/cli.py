@@ -342,8 +342,7 @@ def main() -> None:
     """Runs the command line."""
     try:
         app(prog_name="resbench")
-    finally:
-        # A Ctrl-C while Python tears itself down comes too late to interrupt anything, and would hide how it ended.
+    finally:  # a Ctrl-C while Python tears itself down is too late to interrupt anything, and would hide how it ended
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
