@@ -20,7 +20,22 @@ from rich.table import Table
 
 from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
 from resbench.errors import InputError, ResbenchError
-from resbench.options import Compile, CudaGraph, Device, Input, MemoryFormat, OutFolder, Precision, Stem
+from resbench.options import (
+    Calibrate,
+    CheckpointEvery,
+    Compile,
+    CudaGraph,
+    Device,
+    Input,
+    MemoryFormat,
+    MemoryLimit,
+    OutFolder,
+    OutOfMemory,
+    Precision,
+    RetryFailed,
+    Stem,
+    TrialTimeout,
+)  # fmt: skip
 
 FAILED_TRIALS = 3
 INTERRUPTED = 130
@@ -117,33 +132,19 @@ def bench(
     concurrent_seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
     ] = None,
-    trial_timeout: Annotated[
-        str | None, typer.Option(help="End a trial that takes longer, such as 90s, 30min or 2h.")
-    ] = None,
-    oom: Annotated[
-        str | None,
-        typer.Option(help="Out of memory: record it, or accumulate (again, in halves of the batch, and say so)."),
-    ] = None,
-    memory_limit: Annotated[
-        str | None, typer.Option(help="What a trial may allocate on the host, such as 8GiB (Linux).")
-    ] = None,
-    checkpoint_every: Annotated[
-        str | None, typer.Option(help="What may be lost of a trial that is cut short, such as 60s.")
-    ] = None,
-    calibrate: Annotated[
-        bool | None,
-        typer.Option(help="Test the instruments first, and measure the first trial's speed again at the end."),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run trials again that failed in this folder before.")
-    ] = False,
+    trial_timeout: TrialTimeout = None,
+    oom: OutOfMemory = None,
+    memory_limit: MemoryLimit = None,
+    checkpoint_every: CheckpointEvery = None,
+    calibrate: Calibrate = None,
+    retry_failed: RetryFailed = False,
     out_folder: OutFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Train every network of a suite under one budget and record what each costs and reaches.
 
-    Flags replace what the suite file says. The same command goes on where it was cut short: trials that ended are not
-    run again, one that was interrupted continues from its last checkpoint.
+    Flags replace what the suite file says. The same command goes on where it was
+    cut short: what ended is not run again, what was interrupted continues.
     """
     from resbench.bench import print_plan, run_and_report
     from resbench.plan import plan_suite

@@ -20,3 +20,36 @@ CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a g
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
 Input = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
+
+_RUN = "How trials are watched over"
+TrialTimeout = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_RUN, help="End a trial that takes longer, such as 90s, 30min or 2h."),
+]
+OutOfMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--oom",
+        rich_help_panel=_RUN,
+        help="Out of memory: record it, or accumulate (again, in halves of the batch, and say so).",
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_RUN, help="What a trial may allocate on the host, such as 8GiB (Linux)."),
+]
+CheckpointEvery = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_RUN, help="What may be lost of a trial that is cut short, such as 60s."),
+]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        rich_help_panel=_RUN,
+        help="Test the instruments first, and measure the first trial's speed again at the end.",
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", rich_help_panel=_RUN, help="Run trials again that failed in this folder before."),
+]
