@@ -1,8 +1,7 @@
 """The command line: verbs that parse, call, print and set the exit code.
 
 Exit codes: 0 all well; 1 ``compare`` found a regression, or ``reproduce`` is not within noise; 2 bad usage or input;
-3 planned trials failed or are missing, or an instrument is wrong; 4 nothing comparable, nothing measured;
-130 interrupted.
+3 planned trials failed or are missing, or an instrument is wrong; 4 nothing measured or comparable; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from resbench.options import (
     CheckpointEvery,
     Compile,
     CudaGraph,
+    DataDir,
     Device,
     Input,
     MemoryFormat,
@@ -35,7 +35,7 @@ from resbench.options import (
     RetryFailed,
     Stem,
     TrialTimeout,
-)  # fmt: skip
+)
 
 FAILED_TRIALS = 3
 INTERRUPTED = 130
@@ -115,7 +115,7 @@ def bench(
         str | None,
         typer.Option(help="cifar10, fashion_mnist, folder:PATH, filelist:TRAIN.txt,TEST.txt or shapes10."),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where downloaded datasets are, or go.")] = None,
+    data_dir: DataDir = None,
     input_shape: Input = None,
     recipe: Annotated[str | None, typer.Option(help="How to train; `common` is the same for every network.")] = None,
     budget: Annotated[str | None, typer.Option(help="26ep, 2000steps, 500000img, 10min, 90s or 5e15flop.")] = None,
@@ -276,7 +276,7 @@ def reproduce(
     folder: Annotated[Path, typer.Argument(help="A results folder.")],
     trial_id: Annotated[str, typer.Argument(help="A trial's id there, or the beginning of it.")],
     dataset: Annotated[str | None, typer.Option(help="Where its data are now, if they have moved.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where downloaded datasets are, or go.")] = None,
+    data_dir: DataDir = None,
     weights: Annotated[str | None, typer.Option(help="Where its weights file is now, if it has moved.")] = None,
     out_folder: OutFolder = None,
 ) -> None:

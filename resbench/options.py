@@ -19,6 +19,7 @@ Compile = Annotated[
 CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a graph: auto (on with CUDA), on or off.")]
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
 Input = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where downloaded datasets are, or go.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
 
 _RUN = "How trials are watched over"
