@@ -201,7 +201,7 @@ def test_an_interrupt_of_any_command_has_exit_code_130(invoke: Invoke, monkeypat
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ([], ["list", "profile", "bench", "report", "compare", "env"]),
+        ([], ["list", "profile", "bench", "report", "compare", "reproduce", "env"]),
         (["list"], ["[pattern]", "--json"]),
         (
             ["profile"],
@@ -212,10 +212,13 @@ def test_an_interrupt_of_any_command_has_exit_code_130(invoke: Invoke, monkeypat
             [
                 *("[suite]", "--models", "--stem", "--dataset", "--data-dir", "--recipe", "--budget", "--seeds"),
                 *("--device", "--precision", "--compile", "--out", "--dry-run", "--input", "--batch-size", "--weights"),
+                *("--concurrent-seeds", "--trial-timeout", "--oom", "--memory-limit", "--checkpoint-every"),
+                *("--calibrate", "--no-calibrate", "--retry-failed"),
             ],
         ),
         (["report"], ["folder"]),
-        (["compare"], ["base", "new", "--threshold", "--json", "--markdown"]),
+        (["compare"], ["base", "new", "--against", "--threshold", "--json", "--markdown"]),
+        (["reproduce"], ["folder", "trial_id", "--dataset", "--data-dir", "--weights", "--out"]),
         (["env"], ["--json"]),
     ],
     ids=lambda value: " ".join(value[:1]),
