@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from resbench.stats.basics import mean, standard_deviation, t_half_width, welch_p
+from resbench.stats.basics import mean, standard_deviation, t_half_width
 from resbench.stats.cells import CELL, SETTINGS, SHARED, cells, split_cells
 from resbench.stats.pairwise import pairwise
 from resbench.stats.summary import AVERAGED, CONSTANT, summarise
@@ -28,5 +28,4 @@ __all__ = [
     "standard_deviation",
     "summarise",
     "t_half_width",
-    "welch_p",
 ]

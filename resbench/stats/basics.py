@@ -30,17 +30,3 @@ def t_half_width(values: Sequence[float], *, confidence: float = 0.95) -> float 
     if spread is None:
         return None
     return float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * spread / math.sqrt(len(values))
-
-
-def welch_p(base: Sequence[float], new: Sequence[float]) -> float | None:
-    """Returns the two-sided p of Welch's t-test, or ``None`` where a side has fewer than two values.
-
-    Two sides without any spread differ for certain (0) or not at all (1).
-    """
-    from scipy.stats import ttest_ind
-
-    if len(base) < 2 or len(new) < 2:
-        return None
-    if len(set(base)) == 1 and len(set(new)) == 1:
-        return 1.0 if base[0] == new[0] else 0.0
-    return float(ttest_ind(base, new, equal_var=False).pvalue)

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resbench.stats import mean, standard_deviation, t_half_width, welch_p
+from resbench.stats import mean, standard_deviation, t_half_width
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20)
 
@@ -35,15 +35,3 @@ def test_t_half_width_of_a_textbook_case():
 def test_one_value_has_no_spread():
     assert (mean([0.9]), standard_deviation([0.9]), t_half_width([0.9])) == (0.9, None, None)
     assert (mean([]), standard_deviation([]), t_half_width([])) == (None, None, None)
-
-
-def test_welch_agrees_with_a_hand_computation():
-    # Means 2 and 5, variances 1 and 1, n = 3: t = 3 / sqrt(2 / 3), 4 degrees of freedom.
-    p = 2 * scipy.stats.t.sf(3 / math.sqrt(2 / 3), 4)
-    assert welch_p([1, 2, 3], [4, 5, 6]) == pytest.approx(p)
-
-
-def test_welch_without_spread_or_seeds():
-    assert welch_p([1.0], [2.0, 3.0]) is None
-    assert welch_p([1.0, 1.0], [1.0, 1.0]) == 1.0
-    assert welch_p([1.0, 1.0], [2.0, 2.0]) == 0.0
