@@ -4,6 +4,11 @@ A ``draw`` holds numbers uniform in [0, 1), one an image, so each function here 
 and one image's result depends on its own numbers alone. Nothing is read back from the device. Geometry that moves
 whole pixels works on the bytes, [B, H, W, C] (:func:`gather_crops`, :func:`mirror`); the rest on float images in
 0..1, [B, C, H, W].
+
+What treats all images of a batch alike (resizing, centre crop, luma) is torchvision's own function: it takes
+batches and compiles into the same one graph. Where each image has parameters of its own the work is done here,
+because torchvision's functions take one set of parameters a call. torchvision is imported where it is called: that
+takes a second or two, and batches that need none of this do without.
 """
 
 from __future__ import annotations
@@ -15,8 +20,6 @@ import torch.nn.functional as F
 
 from resbench.recipes import ColourJitter
 
-_LUMA = (0.2989, 0.587, 0.114)
-"""ITU-R BT.601 weights of red, green and blue, as torchvision rounds them."""
 _WORDS = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
 
@@ -83,7 +86,10 @@ def mirror(pixels: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
 
 
 def flip_vertically(images: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
-    """Mirrors each image [C, H, W] top to bottom with probability one half; ``draw`` is [B]."""
+    """Mirrors each image [C, H, W] top to bottom with probability one half; ``draw`` is [B].
+
+    torchvision's ``vertical_flip`` is the same one call of ``flip``, so there is nothing to take from it.
+    """
     return torch.where((draw < 0.5)[:, None, None, None], images.flip(2), images)
 
 
@@ -91,13 +97,18 @@ def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Resizes with antialiased bilinear interpolation; returns the images themselves where nothing changes."""
     if images.shape[-2:] == (height, width):
         return images
-    return F.interpolate(images, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    from torchvision.transforms.v2 import functional as transforms
+
+    resized: torch.Tensor = transforms.resize(images, [height, width], antialias=True)
+    return resized
 
 
 def centre_crop(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Keeps the central ``height`` x ``width`` pixels."""
-    top, left = round((images.shape[-2] - height) / 2), round((images.shape[-1] - width) / 2)
-    return images[..., top : top + height, left : left + width]
+    """Keeps the central ``height`` x ``width`` pixels; where the images are smaller, their border is 0."""
+    from torchvision.transforms.v2 import functional as transforms
+
+    cropped: torch.Tensor = transforms.center_crop(images, [height, width])
+    return cropped
 
 
 def rotate(images: torch.Tensor, degrees: float, draw: torch.Tensor) -> torch.Tensor:
@@ -146,18 +157,19 @@ def cutout(images: torch.Tensor, size: int, draw: torch.Tensor) -> torch.Tensor:
 
 
 def grayscale(images: torch.Tensor, probability: float, draw: torch.Tensor) -> torch.Tensor:
-    """Replaces each RGB image by its luma with a probability; ``draw`` is [B]."""
+    """Replaces each image by its luma with a probability; ``draw`` is [B]. One channel is its own luma."""
     return torch.where((draw < probability)[:, None, None, None], _luma(images), images)
 
 
 def colour_jitter(images: torch.Tensor, jitter: ColourJitter, draw: torch.Tensor) -> torch.Tensor:
-    """Changes brightness, contrast, saturation and hue of each RGB image by its own uniform amounts.
+    """Changes brightness, contrast, saturation and hue of each image by its own uniform amounts.
 
     Factors are uniform in 1 +- the strength and the hue shift in +- the strength (a fraction of the circle), as
-    in torchvision's ``ColorJitter``; the order is fixed, where torchvision draws one.
+    in torchvision's ``ColorJitter``; the order is fixed, where torchvision draws one. One channel has neither
+    saturation nor hue, so both leave it as it is.
 
     Args:
-        images: float [B, 3, H, W] in 0..1.
+        images: float [B, 3, H, W] or [B, 1, H, W] in 0..1.
         jitter: The strengths.
         draw: [4, B].
     """
@@ -174,18 +186,22 @@ def _blend(images: torch.Tensor, other: torch.Tensor, factor: torch.Tensor) -> t
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:
-    """Returns the luma of RGB images, [B, 1, H, W]."""
-    red, green, blue = images.split(1, dim=1)
-    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    """Returns the luma of the images (ITU-R BT.601), [B, 1, H, W]."""
+    from torchvision.transforms.v2 import functional as transforms
+
+    luma: torch.Tensor = transforms.rgb_to_grayscale(images, num_output_channels=1)
+    return luma
 
 
 def shift_hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Turns the hue of each RGB image by a fraction of the colour circle, through HSV.
+    """Turns the hue of each RGB image by a fraction of the colour circle, through HSV; one channel has none.
 
     Args:
-        images: float [B, 3, H, W] in 0..1.
+        images: float [B, 3, H, W] or [B, 1, H, W] in 0..1.
         turns: float, broadcast against [B, 1, H, W].
     """
+    if images.shape[1] == 1:
+        return images
     value, brightest = images.max(1, keepdim=True)
     chroma = value - images.min(1, keepdim=True).values
     scale = chroma.clamp_min(1e-12)
@@ -197,6 +213,6 @@ def shift_hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     )
     hue = sextant / 6 + turns
     # Each channel is the value less the chroma times a trapezoid of the hue (the "alternative" HSV formula).
-    shift = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
+    shift = torch.arange(5.0, 0.0, -2.0, device=images.device).view(1, 3, 1, 1)
     position = (shift + hue * 6) % 6
     return value - chroma * torch.minimum(position, 4 - position).clamp(0, 1)

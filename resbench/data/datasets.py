@@ -6,13 +6,20 @@
 | ``folder:PATH`` | ImageFolder layout: ``PATH/train/<class>/*`` and ``PATH/test/<class>/*`` |
 | ``filelist:TRAIN.txt,TEST.txt`` | a path and a label a line |
 | ``shapes10`` | drawn by resbench itself |
+
+Each may be asked for in other channels or with fewer images, see :mod:`resbench.data.variants`:
+
+| asked for | name | what it is |
+|---|---|---|
+| ``channels=1`` of RGB images | ``NAME-gray`` | their luma |
+| ``channels=3`` of grayscale images | ``NAME-rgb`` | the channel three times |
+| ``train_images``, ``test_images`` below what there is | ``NAME-subset`` | so many, evenly over the classes |
+| both | ``NAME-gray-subset``, ``NAME-rgb-subset`` | both |
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,17 +30,16 @@ import numpy as np
 import torch
 
 from resbench.data import cache as decoded_cache
-from resbench.data import decoding, downloads, imagefiles, shapes10
+from resbench.data import decoding, downloads, imagefiles, shapes10, variants
 from resbench.data.cache import Decoded
 from resbench.data.downloads import DatasetUnavailableError
 from resbench.data.imagefiles import ImageFiles
-from resbench.errors import InputError, unknown
-from resbench.untrusted import printable, user_path
+from resbench.data.specs import dataset_name, parse_spec
+from resbench.errors import InputError
+from resbench.untrusted import user_path
 
 __all__ = ["Dataset", "DatasetUnavailableError", "Split", "dataset_name", "load_dataset"]
 
-BUILT_IN = ("cifar10", "fashion_mnist", "shapes10")
-SPECS = (*BUILT_IN, "folder:PATH", "filelist:TRAIN.txt,TEST.txt")
 HISTOGRAM_CHUNK = 4096  # images counted at a time, to keep bincount's 8-byte copies small
 
 
@@ -58,7 +64,8 @@ class Dataset:
     """A dataset, decoded and in memory.
 
     Attributes:
-        name: What records carry: ``cifar10``, ``shapes10``, or the name of a user's own folder or lists.
+        name: What records carry: ``cifar10``, ``shapes10``, or the name of a user's own folder or lists; with a
+            variant's suffix where it is one.
         train: What networks learn from.
         test: What they are judged on.
         classes: Class names; a label is an index into them.
@@ -131,6 +138,9 @@ def load_dataset(
     resize: tuple[int, int] | None = None,
     cache: bool = True,
     progress: Callable[[str], None] | None = None,
+    channels: int | None = None,
+    train_images: int | None = None,
+    test_images: int | None = None,
 ) -> Dataset:
     """Loads a dataset into memory, from the cache of decoded images where it can.
 
@@ -143,15 +153,24 @@ def load_dataset(
         cache: Whether decoded images are read from and written to the cache.
         progress: Told in a line what takes time and what is wrong with the cache; without it, the latter are
             warnings.
+        channels: 1 turns RGB images into their luma, 3 repeats a single channel; None keeps what the dataset has.
+        train_images: How many training images to keep at most, evenly over the classes; None for all.
+        test_images: Likewise of the test images.
 
     Raises:
         DatasetUnavailableError: The dataset is neither on disk nor can it be downloaded.
-        InputError: The spec or the data are not valid; the message names the file and the remedy.
+        InputError: The spec or the data are not valid; the message names the file and the remedy. Or the channels
+            are neither 1 nor 3, or the images asked for fewer than one a class to train on, or none to test on.
     """
+    variants.check_request(channels, train_images, test_images)
     name = dataset_name(spec)
     tell = progress or (lambda message: None)
     complain = progress or (lambda message: warnings.warn(message, stacklevel=2))
     source = _find(spec, data_dir or downloads.default_data_dir())
+
+    def finish(decoded: Decoded) -> Dataset:
+        kept = variants.make_variant(decoded, channels=channels, train_images=train_images, test_images=test_images)
+        return _dataset(variants.variant_name(name, decoded, kept), kept)
 
     def entry(size: tuple[int, int] | None) -> Path:
         return decoded_cache.entry_path(name, (*source.identity, size))
@@ -160,52 +179,17 @@ def load_dataset(
         for size in dict.fromkeys((None, resize)):  # images of one size are under None, whatever was asked for
             decoded = decoded_cache.load(entry(size), source.contents, complain)
             if decoded is not None:
-                return _dataset(name, decoded)
+                return finish(decoded)
     tell(f"decoding {name} (once; it is cached afterwards)" if cache else f"decoding {name}")
     decoded = source.read(resize)
     if cache:
         place = entry(resize if decoded.resized else None)
         decoded_cache.save(place, decoded, name=name, contents=source.contents, report=complain)
-    return _dataset(name, decoded)
-
-
-def dataset_name(spec: str) -> str:
-    """The name that records carry for a spec; nothing is loaded.
-
-    A folder gives its own name. Lists give the training list's name without "train" (``pets-train.txt``: pets),
-    or the name of their folder where nothing else is left (``pets/train.txt``: pets). A name that is a built-in
-    dataset's gets the kind appended (``cifar10-folder``), so that no record passes for what it is not. What does not
-    print is written as its escape.
-
-    Raises:
-        InputError: The spec is not a valid one.
-    """
-    kind, paths = _parse(spec)
-    if not paths:
-        return kind
-    name = paths[0].name
-    if kind == "filelist":
-        stem = paths[0].stem
-        name = re.sub(r"(^|[-_. ]+)train(ing)?([-_. ]+|$)", "", stem) or paths[0].parent.name
-    return f"{name}-{kind}" if name in BUILT_IN else printable(name) or kind
-
-
-def _parse(spec: str) -> tuple[str, list[Path]]:
-    """The kind of dataset and the paths that a spec names, made absolute (symbolic links stay)."""
-    kind, colon, rest = spec.partition(":")
-    if spec in BUILT_IN:
-        return kind, []
-    if kind not in ("folder", "filelist") or not colon:
-        raise unknown("dataset", spec, SPECS)
-    parts = [rest] if kind == "folder" else rest.split(",")
-    if len(parts) != (1 if kind == "folder" else 2) or not all(part.strip() for part in parts):
-        usage = "folder:PATH" if kind == "folder" else "filelist:TRAIN.txt,TEST.txt (no commas in the paths)"
-        raise InputError(f"the dataset {spec!r} is not of the form {usage}.")
-    return kind, [Path(os.path.normpath(user_path(part.strip()).absolute())) for part in parts]
+    return finish(decoded)
 
 
 def _find(spec: str, data_dir: Path) -> _Source:
-    kind, paths = _parse(spec)
+    kind, paths = parse_spec(spec)
     if kind == "shapes10":
         return _Source((kind,), f"version {shapes10.VERSION}", lambda size: shapes10.decoded())
     if not paths:
@@ -215,7 +199,10 @@ def _find(spec: str, data_dir: Path) -> _Source:
         files = imagefiles.list_folder(*paths) if kind == "folder" else imagefiles.list_filelists(*paths)
         contents = files.digest()
     except OSError as error:
-        raise InputError(f"cannot read {error.filename or paths[0]}: {error.strerror or error}.") from error
+        raise InputError(
+            f"cannot read {error.filename or paths[0]}: {error.strerror or error}. "
+            "Make it readable, or remove it from the dataset."
+        ) from error
     where = (kind, *(str(path.resolve()) for path in paths))
     return _Source(where, contents, lambda size: _read_files(files, size))
 

@@ -1,7 +1,9 @@
 """Pixels of image files, decoded with Pillow into one array.
 
 Everything becomes RGB (palette and CMYK are converted, transparency is dropped), except that a dataset whose every
-file is 8-bit grayscale keeps its one channel. EXIF rotation is not applied, as in torchvision's ``ImageFolder``.
+file is 8-bit grayscale keeps its one channel. EXIF rotation is not applied, as in torchvision's ``ImageFolder``. Of
+an animation the first frame is taken. 16-bit colour keeps the upper eight bits of each channel; 16-bit grayscale,
+which Pillow would clip at 255, is refused.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ def decode(paths: list[Path], resize: tuple[int, int] | None) -> tuple[np.ndarra
         uint8 ``[N, H, W, C]`` with C 1 or 3, and whether the images were resized.
 
     Raises:
-        InputError: A file is broken or deeper than 8 bits, sizes are mixed and ``resize`` is None, or memory does
-            not hold all of them.
+        InputError: A file is broken, deeper than 8 bits or larger than Pillow thinks safe (twice
+            ``Image.MAX_IMAGE_PIXELS``), sizes are mixed and ``resize`` is None, or memory does not hold all of them.
     """
     first_size, first_mode = _header(paths[0])
     try:
@@ -135,6 +137,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except (_MixedError, InputError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"the image {path} is too large ({str(error).rstrip('.')}). Make it smaller, or remove it from the dataset."
+        ) from error
     except Exception as error:  # OSError, SyntaxError, struct.error, ... : each format has its own
         raise InputError(
             f"cannot read the image {path} ({error}). Replace the file, or remove it from the dataset."

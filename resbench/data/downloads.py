@@ -10,10 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import tarfile
-import threading
-import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,7 @@ import numpy as np
 
 from resbench.data.cache import Decoded, cache_root
 from resbench.errors import InputError
-
-SOCKET_TIMEOUT_S = 10.0  # silence after which a download is given up
-PROBE_TIMEOUT_S = 15.0  # bound on asking the server whether it is there, name resolution included
+from resbench.network import SOCKET_TIMEOUT_S, probe
 
 
 class DatasetUnavailableError(InputError):
@@ -80,7 +75,7 @@ def _download(kind: Any, data_dir: Path, archives: dict[Path, str]) -> None:
     """Downloads and unpacks; archives that are already there are only checked and unpacked."""
     missing = [url for archive, url in archives.items() if not archive.is_file()]
     if missing:
-        _probe(missing[0])
+        probe(missing[0])
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SOCKET_TIMEOUT_S)
     try:
@@ -106,32 +101,6 @@ def _unpacking_inside() -> Iterator[None]:
         yield
     finally:
         tarfile.TarFile.extraction_filter = before
-
-
-def _probe(url: str) -> None:
-    """Asks for the head of ``url``, in a thread because name resolution knows no timeout.
-
-    Raises:
-        TimeoutError: There is no answer in ``PROBE_TIMEOUT_S``.
-        OSError, HTTPException, ValueError: urllib's own, for an answer that is none or a proxy that is not set right.
-    """
-    outcome: list[Exception | None] = []
-
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "resbench"})
-        try:
-            with urllib.request.urlopen(request, timeout=SOCKET_TIMEOUT_S):
-                outcome.append(None)
-        except (OSError, HTTPException, ValueError) as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_TIMEOUT_S)
-    if not outcome:
-        raise TimeoutError(f"no answer from {url} in {PROBE_TIMEOUT_S:.0f} s")
-    if outcome[0] is not None:
-        raise outcome[0]
 
 
 def _advice(name: str, data_dir: Path, archives: dict[Path, str], error: Exception) -> str:

@@ -112,6 +112,7 @@ def _fail(error: OSError) -> None:
 class _Line(NamedTuple):
     place: str  # "LIST:NUMBER", for messages
     path: Path
+    file: tuple[int, int]  # device and inode: one file, however its path is spelt
     label: str
 
 
@@ -119,14 +120,21 @@ def list_filelists(train_list: Path, test_list: Path) -> ImageFiles:
     """Lists the images of two text files: a path and a label a line, separated by white space.
 
     The label is the last field, so a path may contain spaces; a relative path starts at its list's folder.
-    Labels are the numbers 0..K-1, or words, which are numbered in alphabetical order. Blank lines and lines that
-    start with ``#`` are skipped.
+    Labels are the numbers 0..K-1, or words, which are numbered in alphabetical order. A class may be missing from
+    the test list (nothing is then said of it), not from the training list. Blank lines and lines that start with
+    ``#`` are skipped.
+
+    An image may be named again in the training list, with the same label: it is then seen as many times an epoch.
+    Anywhere else a second naming is refused, links and other spellings of its path included. Copies are files of
+    their own and are not looked for.
 
     Raises:
-        InputError: A list or an image is missing, a line has no label, or the labels do not fit together.
+        InputError: A list or an image is missing, a line has no label, the labels do not fit together, or an image
+            is in both lists, in the test list twice, or in the training list with two labels.
     """
     train, test = _read_list(train_list), _read_list(test_list)
     classes, index = _number_classes(train, test)
+    _check_repeats(train, test)
     return ImageFiles(
         classes,
         [ImageFile(line.path, index[line.label]) for line in train],
@@ -138,11 +146,14 @@ def _read_list(path: Path) -> list[_Line]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"cannot read the list {path}: {error.strerror or error}.") from error
+        raise InputError(
+            f"cannot read the list {path}: {error.strerror or error}. Give two text files: filelist:TRAIN.txt,TEST.txt."
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the list {path} is not UTF-8 text.") from error
+        raise InputError(f"the list {path} is not UTF-8 text. Save it as UTF-8.") from error
     lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): it also breaks at characters that a path may hold, and would miscount lines.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         place = f"{path}:{number}"
@@ -150,12 +161,49 @@ def _read_list(path: Path) -> list[_Line]:
         if len(fields) < 2 or Path(fields[1]).suffix.lower() in IMAGE_SUFFIXES:
             raise InputError(f"{place}: no label in {line.strip()!r}. A line is a path, white space, a label.")
         image, label = path.parent / fields[0], fields[1]
-        if not image.is_file():
-            raise InputError(f"{place}: no file {image}. Paths are relative to the list's own folder.")
-        lines.append(_Line(place, image, str(int(label)) if _is_number(label) else label))
+        file = _regular_file(image)
+        if file is None:
+            raise InputError(
+                f"{place}: no file {image}. Paths are relative to the list's own folder; a label has no spaces."
+            )
+        lines.append(_Line(place, image, file, str(int(label)) if _is_number(label) else label))
     if not lines:
         raise InputError(f"the list {path} names no images. A line is a path, white space, a label.")
     return lines
+
+
+def _regular_file(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a regular file, through links; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a character that no path can have
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _check_repeats(train: list[_Line], test: list[_Line]) -> None:
+    """Refuses an image that is trained on and tested on, tested on twice, or trained on with two labels."""
+    trained: dict[tuple[int, int], _Line] = {}
+    for line in train:
+        first = trained.setdefault(line.file, line)
+        if first.label != line.label:
+            raise InputError(
+                f"{line.place}: the image {line.path} has the label {line.label} and, in {first.place}, "
+                f"{first.label}. Remove one of the two lines."
+            )
+    tested: dict[tuple[int, int], _Line] = {}
+    for line in test:
+        if line.file in trained:
+            raise InputError(
+                f"{line.place}: the test image {line.path} is also trained on ({trained[line.file].place}), which "
+                "makes the test accuracy worthless. Remove it from one of the two lists."
+            )
+        first = tested.setdefault(line.file, line)
+        if first is not line:
+            raise InputError(
+                f"{line.place}: the image {line.path} is in the test list twice (first in {first.place}) and would "
+                "count twice. Remove one of the two lines."
+            )
 
 
 def _is_number(label: str) -> bool:
@@ -188,7 +236,10 @@ def _number_classes(train: list[_Line], test: list[_Line]) -> tuple[tuple[str, .
         classes = tuple(sorted(seen))
     for line in test:
         if line.label not in seen:
-            raise InputError(f"{line.place}: the class {line.label} is not in the training list.")
+            raise InputError(
+                f"{line.place}: the class {line.label} is not in the training list. "
+                "Add training images of it, or remove the line."
+            )
     return classes, {label: index for index, label in enumerate(classes)}
 
 

@@ -57,7 +57,7 @@ def normalisation_of(dataset: Dataset, kind: str) -> Normalisation:
         if channels != 3:
             raise InputError(
                 f"the recipe normalises with ImageNet's three channels and {dataset.name} has {channels}. "
-                "Use another recipe or RGB images."
+                "Use another recipe, or have them in three channels with an input of three (--input 3xHxW)."
             )
         return Normalisation(_IMAGENET_MEAN, _IMAGENET_STD)
     # A channel that never changes has deviation 0; 1 leaves it at 0 instead of dividing by it.

@@ -10,7 +10,7 @@ import torch
 from image_samples import random_image
 
 from resbench.data import datasets, decoding
-from resbench.data.datasets import Dataset, Split, dataset_name, load_dataset
+from resbench.data.datasets import Dataset, Split, load_dataset
 from resbench.errors import InputError
 
 
@@ -142,27 +142,6 @@ def test_mixed_sizes_are_cached_for_each_resize(make_folder, decodings):
         load_dataset(f"folder:{root}")
 
 
-@pytest.mark.parametrize(
-    ("spec", "name"),
-    [
-        ("cifar10", "cifar10"),
-        ("shapes10", "shapes10"),
-        ("folder:some/where/cifar10-jpeg75", "cifar10-jpeg75"),
-        ("folder:some/where/pets/", "pets"),
-        ("folder:some/pets/../cars", "cars"),
-        ("folder:~/pets", "pets"),
-        ("folder:some/cifar10", "cifar10-folder"),
-        ("filelist:some/pets/train.txt,some/pets/test.txt", "pets"),
-        ("filelist:some/pets-train.txt, some/pets-test.txt", "pets"),
-        ("filelist:some/training_set.txt,b.txt", "set"),
-        ("filelist:some/trainspotting.txt,b.txt", "trainspotting"),
-        ("filelist:lists/shapes10_train.txt,b.txt", "shapes10-filelist"),
-    ],
-)
-def test_names_need_no_files(spec, name):
-    assert dataset_name(spec) == name
-
-
 def test_a_link_keeps_its_own_name(make_folder, tmp_path):
     (tmp_path / "alias").symlink_to(make_folder())
     assert load_dataset(f"folder:{tmp_path / 'alias'}").name == "alias"
@@ -191,9 +170,3 @@ def test_a_folder_that_may_not_be_read_is_named(make_folder, monkeypatch):
 def test_unknown_specs(spec):
     with pytest.raises(InputError, match=r"unknown dataset .*Accepted: cifar10, .*folder:PATH"):
         load_dataset(spec)
-
-
-@pytest.mark.parametrize("spec", ["folder:", "filelist:a.txt", "filelist:a.txt,", "filelist:a.txt,b.txt,c.txt"])
-def test_malformed_specs(spec):
-    with pytest.raises(InputError, match="is not of the form"):
-        dataset_name(spec)

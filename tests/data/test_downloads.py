@@ -150,7 +150,7 @@ def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
         raise OSError("too late")
 
     monkeypatch.setattr("urllib.request.urlopen", hang)
-    monkeypatch.setattr(downloads, "PROBE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("resbench.network.PROBE_TIMEOUT_S", 0.01)
     with pytest.raises(DatasetUnavailableError, match=r"no answer from https://www\.cs\.toronto\.edu"):
         load_dataset("cifar10", data_dir=tmp_path)
     given_up.set()

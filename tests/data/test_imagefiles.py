@@ -10,7 +10,7 @@ from resbench.errors import InputError
 
 
 def write_lists(root: Path, train: str, test: str) -> tuple[Path, Path]:
-    for name in ("a.png", "b.png", "sub/c d.png"):
+    for name in ("a.png", "b.png", "sub/c d.png", "t.png", "u.png"):  # the last two are for the test list
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).touch()
     (root / "train.txt").write_text(train, encoding="utf-8")
@@ -103,7 +103,7 @@ def test_digest_changes_with_a_file_and_only_then(make_folder):
 
 def test_lists_with_words_spaces_comments_and_a_byte_order_mark(tmp_path):
     train, test = write_lists(
-        tmp_path, "\ufeff# path label\n\na.png zebra\r\nsub/c d.png\tant\n  b.png   zebra  \n", "a.png ant\n"
+        tmp_path, "\ufeff# path label\n\na.png zebra\r\nsub/c d.png\tant\n  b.png   zebra  \n", "t.png ant\n"
     )
     files = list_filelists(train, test)
     assert files.classes == ("ant", "zebra")
@@ -112,36 +112,39 @@ def test_lists_with_words_spaces_comments_and_a_byte_order_mark(tmp_path):
         ImageFile(tmp_path / "sub/c d.png", 0),
         ImageFile(tmp_path / "b.png", 1),
     ]
-    assert files.test == [ImageFile(tmp_path / "a.png", 0)]
+    assert files.test == [ImageFile(tmp_path / "t.png", 0)]
 
 
 def test_lists_with_numbers_keep_them_as_indices(tmp_path):
-    body = "".join(f"a.png {label}\n" for label in (10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9))
-    files = list_filelists(*write_lists(tmp_path, body, "b.png 02\n"))
+    labels = (10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9)
+    for label in labels:
+        (tmp_path / f"{label}.png").touch()
+    body = "".join(f"{label}.png {label}\n" for label in labels)
+    files = list_filelists(*write_lists(tmp_path, body, "t.png 02\n"))
     assert files.classes == tuple(str(label) for label in range(11))
     assert [file.label for file in files.train] == [10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9]
     assert files.test[0].label == 2
 
 
 def test_lists_may_hold_absolute_paths(tmp_path):
-    files = list_filelists(*write_lists(tmp_path, f"{tmp_path / 'a.png'} 0\n", "b.png 0\n"))
+    files = list_filelists(*write_lists(tmp_path, f"{tmp_path / 'a.png'} 0\n", "t.png 0\n"))
     assert files.train[0].path == tmp_path / "a.png"
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ("a.png 0\nb.png\n", "a.png 0\n", r"train\.txt:2: no label in 'b\.png'"),
-        ("a.png 0\nsub/c d.png\n", "a.png 0\n", r"train\.txt:2: no label in 'sub/c d\.png'"),
+        ("a.png 0\nb.png\n", "t.png 0\n", r"train\.txt:2: no label in 'b\.png'"),
+        ("a.png 0\nsub/c d.png\n", "t.png 0\n", r"train\.txt:2: no label in 'sub/c d\.png'"),
         ("a.png 0\n", "# nothing\n\n", r"test\.txt names no images"),
-        ("", "a.png 0\n", r"train\.txt names no images"),
-        ("a.png 0\n\nx.png 0\n", "a.png 0\n", r"train\.txt:3: no file .*x\.png.*relative to the list"),
-        ("a.png -1\n", "a.png 0\n", r"train\.txt:1: the label -1 is negative"),
-        ("a.png 0\nb.png 3\n", "a.png 0\n", r"labels up to 3 but no image of 1, 2\."),
-        ("a.png 0\nb.png 999999999999\n", "a.png 0\n", r"no image of 1, 2, 3, 4, 5\."),
-        ("a.png 0\nb.png 1\n", "a.png 1\nb.png 2\n", r"test\.txt:2: the class 2 is not in the training list"),
-        ("a.png cat\n", "b.png dog\n", r"test\.txt:1: the class dog is not in the training list"),
-        ("a.png 0\nb.png cat\n", "a.png 0\n", r"train\.txt:2 has the label 'cat', .*train\.txt:1 the number 0"),
+        ("", "t.png 0\n", r"train\.txt names no images"),
+        ("a.png 0\n\nx.png 0\n", "t.png 0\n", r"train\.txt:3: no file .*x\.png.*relative to the list"),
+        ("a.png -1\n", "t.png 0\n", r"train\.txt:1: the label -1 is negative"),
+        ("a.png 0\nb.png 3\n", "t.png 0\n", r"labels up to 3 but no image of 1, 2\."),
+        ("a.png 0\nb.png 999999999999\n", "t.png 0\n", r"no image of 1, 2, 3, 4, 5\."),
+        ("a.png 0\nb.png 1\n", "t.png 1\nu.png 2\n", r"test\.txt:2: the class 2 is not in the training list"),
+        ("a.png cat\n", "t.png dog\n", r"test\.txt:1: the class dog is not in the training list"),
+        ("a.png 0\nb.png cat\n", "t.png 0\n", r"train\.txt:2 has the label 'cat', .*train\.txt:1 the number 0"),
     ],
 )
 def test_bad_lists(tmp_path, train, test, message):

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -218,3 +223,22 @@ def test_to_device_moves_both_tensors():
     moved = to_device(numbered(), torch.device("meta"))
     assert moved.images.is_meta
     assert moved.labels.is_meta
+
+
+def test_batches_that_are_only_cropped_and_mirrored_do_without_torchvision():
+    # It takes seconds to import, and a trial is a process of its own.
+    code = (
+        "import sys; from pipelines import *; subject = pipeline(augmentation=CROP_AND_FLIP); subject.warm_up(); "
+        "print('torchvision' in sys.modules); subject = pipeline(augmentation=EVERYTHING); subject.warm_up(); "
+        "print('torchvision' in sys.modules)"
+    )
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(here.parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True"]

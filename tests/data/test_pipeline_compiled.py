@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from pipelines import BATCH, CROP_AND_FLIP, numbered, pipeline
+from pipelines import BATCH, CROP_AND_FLIP, EVERYTHING, numbered, pipeline
 
 from resbench.data.pipeline import Normalisation, Pipeline
 from resbench.recipes import Augmentation
@@ -20,6 +20,11 @@ COMPILED_TOLERANCE = 1e-6
 
 def make(*, compiled: bool) -> Pipeline:
     return pipeline(augmentation=COMMON, normalisation=NORMALISATION, compiled=compiled)
+
+
+NEEDS_COMPILER = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
+)
 
 
 class TestFallback:
@@ -85,7 +90,7 @@ class TestFallback:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+@NEEDS_COMPILER
 def test_compiled_batches_equal_eager_ones():
     eager, compiled = make(compiled=False), make(compiled=True)
     torch._dynamo.utils.counters.clear()
@@ -98,3 +103,25 @@ def test_compiled_batches_equal_eager_ones():
             torch.testing.assert_close(others, images, atol=COMPILED_TOLERANCE, rtol=0)
             assert torch.equal(other_labels, labels)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # nothing is compiled after the warm-up
+
+
+@pytest.mark.slow
+@NEEDS_COMPILER
+@pytest.mark.parametrize("channels", [3, 1])
+def test_compiled_batches_of_every_augmentation_are_one_graph_and_equal_eager_ones(channels):
+    # torchvision's functions and the imports of them stand inside of what is compiled.
+    normalisation = Normalisation((0.4,) * channels, (0.2,) * channels)
+    split = numbered(channels=channels)
+    eager, compiled = (
+        pipeline(train=split, augmentation=EVERYTHING, normalisation=normalisation, input_size=(24, 32), compiled=each)
+        for each in (False, True)
+    )
+    torch._dynamo.utils.counters.clear()
+    compiled.warm_up()
+    assert compiled.fallback is None
+    for (images, labels), (others, other_labels) in zip(eager.epoch(), compiled.epoch(), strict=True):
+        differing = ((others - images).abs() > 1e-3).any(1).float().mean()
+        assert float(differing) <= 0.005  # of two pixels that are as near, a rotation takes either
+        assert torch.equal(other_labels, labels)
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torchvision
 from torch import nn
 
 from resbench.errors import InputError
+from resbench.network import probe
 from resbench.untrusted import user_path
 
 HEAD = "fc."
@@ -19,6 +21,30 @@ HEAD = "fc."
 
 SHOWN = 3  # differing names or shapes in an error message
 OPTIONAL = "num_batches_tracked"  # a batch counter that files from before torch 0.4.1 lack
+
+
+class WeightsUnavailableError(InputError):
+    """Default weights are neither on disk nor can they be downloaded; the message says what to do."""
+
+
+def fetch_default(on_message: Callable[[str], None]) -> None:
+    """Makes sure that torchvision's default weights are on disk, whole, so that a network can start from them.
+
+    Args:
+        on_message: Told before the download, which takes a while.
+
+    Raises:
+        WeightsUnavailableError: They are not there and cannot be downloaded.
+    """
+    default = torchvision.models.ResNet152_Weights.DEFAULT
+    place = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(default.url).name)
+    if not place.is_file():
+        on_message(f"downloading torchvision's weights for resnet152 (about 230 MB, once) to {place}")
+        try:
+            probe(default.url)  # torch's own download waits for a silent network without end
+        except (OSError, HTTPException, ValueError) as error:
+            raise _unavailable(error) from error
+    _download()
 
 
 def pretrained_state(weights: str | Path) -> Mapping[str, torch.Tensor]:
@@ -68,10 +94,15 @@ def _download() -> Mapping[str, torch.Tensor]:
     try:
         return default.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:  # no network, a wrong hash, or a damaged file in torch's hub folder
-        raise InputError(
-            f"torchvision's weights could not be downloaded from {default.url} ({error!r}). Fetch that file "
-            "where there is a network and give its path as weights, or take weights 'random'."
-        ) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> WeightsUnavailableError:
+    url = torchvision.models.ResNet152_Weights.DEFAULT.url
+    return WeightsUnavailableError(
+        f"torchvision's weights could not be downloaded from {url} ({error!r}). Fetch that file "
+        "where there is a network and give its path as weights, or take weights 'random'."
+    )
 
 
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
