@@ -98,12 +98,12 @@ def test_forward_one_image(benchmark: Any, bench: Bench) -> None:
 
 
 def test_forward_batch(benchmark: Any, bench: Bench) -> None:
-    bench.engine.model.train()
+    bench.engine.train_mode()
     time_it(benchmark, bench, "2 forward and loss, train mode", bench.forward, len(bench.labels))
 
 
 def test_backward_batch(benchmark: Any, bench: Bench) -> None:
-    bench.engine.model.train()
+    bench.engine.train_mode()
 
     def a_loss() -> tuple[tuple[torch.Tensor], dict[str, Any]]:
         bench.engine.optimizer.zero_grad(set_to_none=True)

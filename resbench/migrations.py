@@ -29,7 +29,12 @@ def _from_1(event: Event) -> Event:
     }
 
 
-_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1}
+def _from_2(event: Event) -> Event:
+    """Version 3 added cached features, which nothing had before, and arms."""
+    return {**event, "cached_features": False} if event["event"] == "trial" else event
+
+
+_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1, 2: _from_2}
 
 
 def upgrade(event: Event) -> Event:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resbench.conduct import Attempt
+from resbench.inputs import Inputs
 from resbench.schema import Trial
-from resbench.trial import ALONE_STEPS, Inputs, TrialRun
+from resbench.trial import ALONE_STEPS, TrialRun
 
 METRICS = (
     "train_images_per_second",
@@ -27,12 +28,15 @@ LEAST_STEPS, MOST_SECONDS = 10, 10.0
 
 
 def again_job(trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None]) -> None:
-    """Measures a trial's network as its own process did, trains it for a few steps, and emits ``again``."""
+    """Measures a trial's network as its own process did, trains it for a few steps, and emits ``again``.
+
+    Where features are cached the few steps stand for the whole training, see
+    :func:`~resbench.training.alone.train_alone`: that is what the trial's row tells of.
+    """
     run = TrialRun(trial, inputs, lambda kind, data: None, Attempt())
     run.set_up()
     dataset = run.load()
-    engine = run.profile()
-    pipeline = run.build(dataset, engine)
+    engine, pipeline = run.build(dataset, run.profile())
     run.recorder.speed(run.train_alone(engine, pipeline, steps))
     figures = {name: getattr(run.recorder.record, name) for name in METRICS}
     emit("again", {**figures, "reasons": [*dict.fromkeys(run.recorder.doubts)]})

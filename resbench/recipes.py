@@ -7,7 +7,7 @@ their authors gave them; where a source is silent, the field's comment says what
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from resbench.errors import unknown
 
@@ -67,11 +67,11 @@ class Augmentation:
     crop_padding: int = 0
     """Random crop of the image's own size after reflecting this many pixels at each border."""
     horizontal_flip: bool = False
-    vertical_flip: bool = False
     resize_ratio: float = 1.0
-    """The image is resized to this times the input's size and the centre of it is kept."""
+    """The image is resized to this times the input's size; after the rotation the centre of it is kept."""
     rotation_degrees: float = 0.0
     """Rotated by a uniform angle of up to this much either way, the corners filled with 0."""
+    vertical_flip: bool = False
     colour_jitter: ColourJitter | None = None
     grayscale_probability: float = 0.0
     cutout: int = 0
@@ -104,6 +104,10 @@ class Recipe:
     """``dataset`` (its training images' mean and deviation), ``imagenet``, or ``none`` (pixels in 0..1)."""
     initialisation: str = "model"
     """``model`` (as the network's source has it) or ``xavier_uniform`` (conv and linear weights)."""
+    frozen_batch_norm: str = "train"
+    """What a batch-norm layer does in training if all its own parameters are frozen: ``train`` (it normalises by the
+    batch, and its running statistics follow the batches, as the transfer tutorial leaves it) or ``eval`` (it normalises
+    by its running statistics, and they stay as they are). One with a parameter that is trained is never affected."""
 
     def peak_learning_rate(self, batch_size: int) -> float:
         """Returns the peak learning rate for a batch size (linear scaling, arXiv 1706.02677)."""
@@ -111,6 +115,24 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * batch_size / self.reference_batch_size
 
+
+_FINETUNE = Recipe(
+    name="resnet152_finetune",
+    source="torchvision ResNet-152, new head on frozen features; jitter strengths chosen here",
+    batch_size=64,
+    budget="20ep",
+    optimizer="adam",
+    learning_rate=1e-3,
+    augmentation=Augmentation(
+        resize_ratio=300 / 256,
+        rotation_degrees=45,
+        horizontal_flip=True,
+        vertical_flip=True,
+        colour_jitter=ColourJitter(brightness=0.2, contrast=0.1, saturation=0.1, hue=0.1),
+        grayscale_probability=0.1,
+    ),
+    normalisation="imagenet",
+)
 
 RECIPES = {
     recipe.name: recipe
@@ -161,22 +183,26 @@ RECIPES = {
             optimizer="adam",
             learning_rate=1e-3,
         ),
-        Recipe(
-            name="resnet152_finetune",
-            source="torchvision ResNet-152, new head on frozen features; jitter strengths chosen here",
-            batch_size=64,
-            budget="20ep",
-            optimizer="adam",
-            learning_rate=1e-3,
-            augmentation=Augmentation(
-                resize_ratio=300 / 256,
-                rotation_degrees=45,
-                horizontal_flip=True,
-                vertical_flip=True,
-                colour_jitter=ColourJitter(brightness=0.2, contrast=0.1, saturation=0.1, hue=0.1),
-                grayscale_probability=0.1,
+        _FINETUNE,
+        replace(
+            _FINETUNE,
+            name="resnet152_finetune_bn_eval",
+            source=(
+                "this project's variant of resnet152_finetune: frozen batch norm keeps its running statistics and "
+                "normalises by them"
             ),
-            normalisation="imagenet",
+            frozen_batch_norm="eval",
+        ),
+        replace(
+            _FINETUNE,
+            name="resnet152_features",
+            source=(
+                "this project's variant of resnet152_finetune: frozen batch norm keeps its running statistics, and "
+                "images are resized to the input and not augmented, so a frozen network gives the same features for "
+                "an image each time"
+            ),
+            frozen_batch_norm="eval",
+            augmentation=Augmentation(),
         ),
     )
 }

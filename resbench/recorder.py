@@ -19,6 +19,7 @@ from resbench.measure.telemetry import WindowReport
 from resbench.precision import peak_flops
 from resbench.registry import model_entry
 from resbench.schema import PROFILED, EpochRecord, Hits, Trial, TrialRecord
+from resbench.training.feature_cost import FeatureCost
 from resbench.training.ledger import Ledger
 from resbench.training.loop import EpochReport, Progress, TrainingResult
 from resbench.verdicts import accuracy_doubts
@@ -30,6 +31,12 @@ Emit = Callable[[str, dict[str, Any]], None]
 """Takes a kind (phase, facts, progress, notice, gate, profile, training, epoch, telemetry, hits, trial) and its data.
 
 ``facts`` are columns of the record that are known before it is complete."""
+
+CACHED = (
+    "features of the frozen backbone were computed once for each image, in the first epoch: throughput holds that, and "
+    "later steps are the head's alone"
+)
+"""What the row of such a trial says."""
 
 
 class Recorder:
@@ -43,6 +50,7 @@ class Recorder:
     Attributes:
         record: As far as it is known.
         ledger: Where the time goes.
+        feature_cost: What training costs where features are cached; None where none are.
         doubts: Why the row is suspect, as far as that is known.
     """
 
@@ -53,6 +61,7 @@ class Recorder:
         self.record.micro_batch_size = attempt.micro_batch_size or trial.batch_size
         self.record.concurrent_seeds = attempt.together
         self.ledger = Ledger()
+        self.feature_cost: FeatureCost | None = None
         self.doubts: list[str] = []
 
     @property
@@ -95,6 +104,27 @@ class Recorder:
         if disagreement:
             self.record.notes.append(disagreement)
 
+    def features(self, cost: FeatureCost | None, reason: str | None) -> None:
+        """Notes whether the training is of a head on cached features.
+
+        Args:
+            cost: What that costs, or None where the network itself is trained.
+            reason: Why it is not, where it has a frozen backbone.
+        """
+        self.feature_cost = cost
+        self.record.cached_features = cost is not None
+        self.emit("facts", {"cached_features": cost is not None})
+        if cost is not None:
+            self.note(CACHED)
+        elif reason is not None:
+            self.note(f"features of the frozen backbone are not cached: {reason}")
+
+    def _flops_spent(self, images_seen: int, features_made: int | None) -> float:
+        """Returns the training FLOPs that were spent."""
+        if self.feature_cost is None or features_made is None:
+            return float(images_seen * self.flops_per_image)
+        return self.feature_cost.spent(images_seen=images_seen, features_made=features_made)
+
     def training(self, result: TrainingResult, *, resumed: int) -> None:
         """Notes that the training begins, at step 0 or where an earlier attempt stood."""
         self.record.resumed = resumed
@@ -108,7 +138,7 @@ class Recorder:
     def epoch(self, report: EpochReport) -> None:
         """Emits the epoch and keeps the record up to date, so that a trial cut short shows how far it came."""
         trial, record = self.trial, self.record
-        flops = float(report.images_seen * self.flops_per_image)
+        flops = self._flops_spent(report.images_seen, report.features_made)
         record.best_test_accuracy = max(record.best_test_accuracy or 0.0, report.test.accuracy)
         record.test_accuracy, record.test_loss = report.test.accuracy, report.test.mean_loss
         record.train_accuracy = report.train.accuracy
@@ -138,11 +168,11 @@ class Recorder:
     def speed(self, result: TrainingResult) -> None:
         """Notes how fast steps were taken while nothing else ran."""
         record = self.record
-        record.train_images_per_second = rate = result.train_images_per_second
+        record.train_images_per_second = result.train_images_per_second
         record.step_ms_p50, record.step_ms_p90 = result.step_ms(0.5), result.step_ms(0.9)
         peak = peak_flops(record.device_name or "", self.trial.engine.precision)
         if peak is not None:
-            record.mfu = self.flops_per_image * rate / peak
+            record.mfu = self._flops_spent(result.images_seen, result.features_made) / result.train_clock_s / peak
 
     def window(self, report: WindowReport) -> None:
         """Emits what device and host said of themselves while something was measured, and notes why it is suspect."""

@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from resbench.budget import Spending, parse_budget, plan_spending
 from resbench.conduct import Attempt
-from resbench.data.datasets import Dataset, load_dataset
+from resbench.data.datasets import Dataset
 from resbench.data.pipeline import Pipeline, normalisation_of, to_device
 from resbench.devices import is_out_of_memory, open_device
 from resbench.errors import InputError
+from resbench.inputs import Inputs
 from resbench.measure.profile import Subject, measure_profile, profile_record
 from resbench.measure.telemetry import Telemetry
 from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
 from resbench.recorder import Emit, Recorder
 from resbench.schema import MEASURING_VERSION, Trial, TrialRecord
+from resbench.training.alone import train_alone
 from resbench.training.checkpoint import Checkpoints
 from resbench.training.engine import Engine
-from resbench.training.ledger import Ledger
+from resbench.training.feature_cost import count_feature_cost, plan_feature_spending
+from resbench.training.features import Batches, train_head_only
 from resbench.training.loop import DivergedError, Loop, TrainingResult
 from resbench.training.optimizer import initialise
 
 ALONE_STEPS = 50
 """Training steps that tell the speed of a trial that is going to share its device, or that is measured again."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a trial reads from this machine's disk; the trial itself holds no path."""
-
-    dataset: str
-    """A dataset spec, such as ``folder:PATH``."""
-    data_dir: Path | None = None
-    resize: tuple[int, int] | None = None
-    weights: str | None = None
-    """``random``, ``default``, a state-dict file, or ``None`` for the network's own default."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON types."""
-        return {
-            "dataset": self.dataset,
-            "data_dir": None if self.data_dir is None else str(self.data_dir),
-            "resize": None if self.resize is None else list(self.resize),
-            "weights": self.weights,
-        }
 
 
 def run_trial(trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt | None = None) -> TrialRecord:
@@ -91,7 +70,7 @@ class TrialRun:
             self.set_up()
             dataset = self.load()
             engine = self.profile()
-            self._train(dataset, engine, self._checkpoints())
+            self._train(*self.build(dataset, engine))
             recorder.judge(dataset.test)
             recorder.record.status, recorder.record.phase = "ok", "done"
         except DivergedError as error:
@@ -117,8 +96,7 @@ class TrialRun:
         Raises:
             InputError: It is not the same any more.
         """
-        inputs = self.inputs
-        dataset = load_dataset(inputs.dataset, data_dir=inputs.data_dir, resize=inputs.resize, progress=print)
+        dataset = self.inputs.load(print)
         if dataset.fingerprint != self.trial.dataset_fingerprint:
             raise InputError(f"the dataset {dataset.name} has changed since this trial was planned: plan it again.")
         return dataset
@@ -136,6 +114,7 @@ class TrialRun:
             "code": f"{record.git_sha} {record.git_diff_hash}",
             "measuring version": str(MEASURING_VERSION),
             "micro-batch size": str(record.micro_batch_size),
+            "cached features": str(record.cached_features),
         }
         return Checkpoints(
             attempt.checkpoint, made_with, every_s=attempt.checkpoint_every_s, on_failure=self.recorder.note
@@ -161,8 +140,12 @@ class TrialRun:
         """The ledger's part for what is done once before the first step."""
         return "compile" if self.trial.engine.compile else "warmup"
 
-    def build(self, dataset: Dataset, engine: Engine) -> Pipeline:
-        """Draws the network's weights from the trial's seed, makes its pipeline, and warms that up."""
+    def build(self, dataset: Dataset, engine: Engine) -> tuple[Engine, Batches]:
+        """Draws the network's weights from the trial's seed, makes its pipeline, and warms that up.
+
+        Returns:
+            What is trained, on what: the engine and images, or the head of a frozen network and features.
+        """
         trial, recipe = self.trial, self.recipe
         self.phase("build")
         with self.ledger.part("build"):
@@ -182,21 +165,25 @@ class TrialRun:
         self.phase("warm-up")
         with self.ledger.part(self._cold):
             pipeline.warm_up()
+            head, refusal = train_head_only(engine, pipeline, recipe) if trial.engine.cache_features else (None, None)
+            cost = count_feature_cost(head.backbone, trial.input) if head else None
             self.device.synchronize()
-        for reason in filter(None, (*engine.fallbacks, pipeline.fallback)):
+        fallbacks = (*engine.fallbacks, pipeline.fallback, *(head.fallbacks if head else ()))
+        for reason in filter(None, fallbacks):
             self.recorder.note(reason)
-        return pipeline
+        self.recorder.features(cost, refusal)
+        return (head.engine, head.pipeline) if head else (engine, pipeline)
 
-    def _train(self, dataset: Dataset, engine: Engine, checkpoints: Checkpoints | None) -> None:
+    def _train(self, engine: Engine, pipeline: Batches) -> None:
         """Trains in the engine that is warm already, from the beginning or from a checkpoint."""
         recorder, device, together = self.recorder, self.device, self.attempt.together
-        pipeline = self.build(dataset, engine)
+        checkpoints = self._checkpoints()
         if together > 1:
             with self.ledger.part("profile"):
                 recorder.speed(self.train_alone(engine, pipeline, ALONE_STEPS))
             recorder.record.notes.append(f"{together} seeds trained at once: their clocks are of the shared device")
             recorder.emit("gate", {})
-        spending = self._spending(self.trial.budget, pipeline)
+        spending = self._spending(pipeline)
         loop = Loop(
             engine,
             pipeline,
@@ -235,26 +222,24 @@ class TrialRun:
         resumed = checkpoints.resumed if checkpoints else 0
         self.recorder.training(loop.result, resumed=resumed)
 
-    def _spending(self, budget: str, pipeline: Pipeline) -> Spending:
-        """Returns a budget in terms of this trial."""
-        return plan_spending(
-            parse_budget(budget),
-            batch_size=self.trial.batch_size,
-            steps_per_epoch=pipeline.steps_per_epoch,
-            train_flops_per_image=self.recorder.flops_per_image,
-        )
+    def _spending(self, pipeline: Batches) -> Spending:
+        """Returns the budget in terms of this trial."""
+        budget, cost = parse_budget(self.trial.budget), self.recorder.feature_cost
+        size, steps = self.trial.batch_size, pipeline.steps_per_epoch
+        if cost is None:
+            flops = self.recorder.flops_per_image
+            return plan_spending(budget, batch_size=size, steps_per_epoch=steps, train_flops_per_image=flops)
+        images = len(pipeline.train)
+        return plan_feature_spending(budget, cost, batch_size=size, steps_per_epoch=steps, train_images=images)
 
-    def train_alone(self, engine: Engine, pipeline: Pipeline, steps: int) -> TrainingResult:
-        """Trains for a few steps at learning rate 0 while no other trial does; everything is as before afterwards."""
-        still = replace(self.recipe, learning_rate=0.0)
-        spending = self._spending(f"{steps}steps", pipeline)
-        with engine.preserved(), pipeline.preserved():
-            return Loop(engine, pipeline, self.device, still, spending, Ledger()).run()
+    def train_alone(self, engine: Engine, pipeline: Batches, steps: int) -> TrainingResult:
+        """Trains for a few steps while no other trial does; everything is as before afterwards."""
+        return train_alone(engine, pipeline, self.device, self.recipe, self._spending(pipeline), steps)
 
     def _initial_weights(self) -> dict[str, torch.Tensor]:
         """Builds the network from the trial's seed and returns its weights and buffers."""
         torch.manual_seed(self.trial.seed)
-        model = self.subject.build(self.inputs.weights)
+        model = self.subject.build(self.inputs.weights_of(self.trial.weights))
         if self.trial.weights == "random":  # pretrained weights stay as they are
             initialise(model, self.recipe.initialisation)
         return model.state_dict()

@@ -14,9 +14,10 @@ from torch import nn
 from resbench import registry
 from resbench.conduct import Attempt
 from resbench.data.datasets import load_dataset
+from resbench.inputs import Inputs
 from resbench.registry import register_model
 from resbench.schema import EngineSettings, Trial, TrialRecord
-from resbench.trial import Inputs, run_trial
+from resbench.trial import run_trial
 
 BATCH = 8
 Make = Callable[..., tuple[Trial, Inputs]]

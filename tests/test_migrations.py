@@ -9,7 +9,7 @@ import pytest
 
 from resbench.errors import InputError
 from resbench.migrations import upgrade
-from resbench.schema import SCHEMA_VERSION, TrialRecord, columns
+from resbench.schema import SCHEMA_VERSION, Trial, TrialRecord, columns
 from resbench.store import Store, load_results
 
 STORED = Path(__file__).parent / "stored"
@@ -40,6 +40,15 @@ def test_version_1_keeps_its_figures_and_says_what_it_did_not_know():
     assert row["resumed"] == 0
     assert row["verdict"] is None
     assert row["verdict_reasons"] == ""
+
+
+def test_version_2_knew_no_cached_features_and_keeps_its_ids():
+    row = load_results(STORED / "records-v2").trials.iloc[0]
+    assert row["trial_id"] == "7a1a8cfb4951"
+    assert not row["cached_features"]
+    assert row["cached_features"] is not None
+    planned = next(event for event in Store(STORED / "records-v2").read() if event["event"] == "suite")["trials"][0]
+    assert Trial.from_dict(planned).trial_id == row["trial_id"]
 
 
 @pytest.mark.parametrize("version", [0, -1])

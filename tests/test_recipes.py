@@ -63,7 +63,10 @@ FIGURES = {
         "budget": "20ep",
         "schedule": Constant(),
         "normalisation": "imagenet",
+        "frozen_batch_norm": "train",
     },
+    "resnet152_finetune_bn_eval": {"frozen_batch_norm": "eval"},
+    "resnet152_features": {"frozen_batch_norm": "eval", "augmentation": Augmentation(), "normalisation": "imagenet"},
 }
 
 
@@ -85,6 +88,7 @@ def test_a_recipe_is_complete_and_found_by_its_name(recipe: Recipe) -> None:
     assert recipe.source
     assert recipe.optimizer in {"sgd", "adam"}
     assert recipe.normalisation in {"dataset", "imagenet", "none"}
+    assert recipe.frozen_batch_norm in {"train", "eval"}
     assert parse_budget(recipe.budget).unit == "ep"
 
 
@@ -142,6 +146,27 @@ def test_the_finetuning_augmentation_is_its_sources() -> None:
     assert jitter is not None
     assert min(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) > 0
     assert augmentation.grayscale_probability > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("resnet152_finetune_bn_eval", {"frozen_batch_norm"}),
+        ("resnet152_features", {"frozen_batch_norm", "augmentation"}),
+    ],
+)
+def test_a_variant_differs_from_its_source_in_what_it_is_for_and_says_whose_it_is(name: str, changed: set[str]) -> None:
+    source, variant = get_recipe("resnet152_finetune"), get_recipe(name)
+    differing = {field for field, value in vars(variant).items() if value != getattr(source, field)}
+    assert differing == {"name", "source", *changed}
+    assert variant.source.startswith("this project's variant of resnet152_finetune: ")
+
+
+def test_no_source_says_that_frozen_batch_norm_stays() -> None:
+    assert {name for name, recipe in RECIPES.items() if recipe.frozen_batch_norm == "eval"} == {
+        "resnet152_finetune_bn_eval",
+        "resnet152_features",
+    }
 
 
 def test_an_unknown_recipe_is_an_error_with_the_nearest_and_all_names() -> None:

@@ -38,6 +38,7 @@ TRIALS = st.builds(
         precision=st.sampled_from(["fp32", "tf32", "bf16"]),
         cuda_graph=st.booleans(),
         compile_mode=st.sampled_from(["default", "reduce-overhead", "max-autotune-no-cudagraphs"]),
+        cache_features=st.booleans(),
     ),
 )
 
@@ -56,7 +57,7 @@ def test_trial_id_is_pinned():
 
 def test_a_trial_that_was_stored_before_a_setting_existed_keeps_its_id():
     stored = make_trial().to_dict()
-    del stored["engine"]["compile_mode"]
+    del stored["engine"]["compile_mode"], stored["engine"]["cache_features"]
     rebuilt = Trial.from_dict(stored)
     assert rebuilt == make_trial()
     assert rebuilt.trial_id == stored["trial_id"] == "78ddefab880d"
@@ -89,6 +90,7 @@ ENGINE_CHANGES = {
     "memory_format": "contiguous",
     "cuda_graph": True,
     "compile_mode": "max-autotune-no-cudagraphs",
+    "cache_features": False,
 }
 
 
@@ -110,7 +112,8 @@ def test_the_input_reads_as_the_flags_have_it():
 
 DOCUMENTED = """
 trial_id model source stem dataset dataset_fingerprint input recipe budget seed
-device_name precision tf32 memory_format compiled compile_mode cuda_graph batch_size cpu_threads concurrent_seeds
+device_name precision tf32 memory_format compiled compile_mode cuda_graph cached_features batch_size cpu_threads
+concurrent_seeds
 status phase error stopped_by overshoot
 params trainable_params macs forward_flops train_flops_per_image activations peak_memory_allocated_mib
 peak_memory_reserved_mib inference_memory_mib train_images_per_second inference_images_per_second step_ms_p50

@@ -12,11 +12,12 @@ from torch import nn
 
 from resbench import registry
 from resbench.errors import InputError
+from resbench.inputs import Inputs
 from resbench.measure import latency
+from resbench.recipes import RECIPES
 from resbench.registry import register_model
 from resbench.schema import EngineSettings, EpochRecord, Trial, TrialRecord, columns
 from resbench.training.ledger import PARTS
-from resbench.trial import Inputs
 
 EMPTY_ON_CPU = {"peak_memory_reserved_mib", "mfu", "energy_j", "temperature_c", "power_w", "cuda", "cudnn", "driver"}
 """What a processor has no figure for."""
@@ -303,7 +304,7 @@ class TestOutcome:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("recipe", ["common", "d2l", "se_resnet50", "resnet50_adam", "resnet152_finetune"])
+    @pytest.mark.parametrize("recipe", RECIPES)
     def test_every_recipe_runs(self, make, recipe):
         record, _ = run(make(recipe=recipe, budget="1ep"))
         assert record.status == "ok"

@@ -18,6 +18,7 @@ from resbench.budget import parse_budget, plan_spending
 from resbench.data.datasets import load_dataset
 from resbench.data.pipeline import Pipeline, normalisation_of
 from resbench.devices import CpuDevice
+from resbench.inputs import Inputs
 from resbench.measure import profile
 from resbench.measure.profile import Subject
 from resbench.recipes import get_recipe
@@ -27,7 +28,6 @@ from resbench.training.engine import Engine
 from resbench.training.ledger import Ledger
 from resbench.training.loop import Loop
 from resbench.training.optimizer import initialise
-from resbench.trial import Inputs
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
 

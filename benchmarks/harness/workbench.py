@@ -127,7 +127,7 @@ class Workbench:
         """
         step = step or self.bare_step
         self.engine.set_learning_rate(1e-6)
-        self.engine.model.train()
+        self.engine.train_mode()
         self.device.synchronize()
         began = time.perf_counter()
         for _ in range(steps):

@@ -20,7 +20,7 @@ LEARNING = (
 """What must agree before two accuracies, or anything else, may be compared."""
 
 SPEED = (
-    "memory_format", "cuda_graph", "device_name", "driver", "torch", "cuda", "cudnn", "host_cpu",
+    "memory_format", "cuda_graph", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn", "host_cpu",
     "cpu_threads", "measuring_version",
 )  # fmt: skip
 """What must agree besides before two times or two amounts of memory may be compared."""

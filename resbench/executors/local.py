@@ -17,11 +17,12 @@ from resbench.errors import StorageError
 from resbench.executors.child import available_memory_mib
 from resbench.executors.interrupts import deferring_interrupts, ignoring_interrupts
 from resbench.executors.process import Exit, Task, run_in_processes
+from resbench.inputs import Inputs
 from resbench.recorder import Emit
 from resbench.registry import model_entry
 from resbench.schema import PROFILED, Trial, TrialRecord
 from resbench.store import Store, planned_record
-from resbench.trial import Inputs, run_trial
+from resbench.trial import run_trial
 
 OnMessage = Callable[[Trial, str, dict[str, Any]], None]
 

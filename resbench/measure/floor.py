@@ -167,7 +167,8 @@ def step_floor(
     """Returns the floor of one training step; the model is left as it is.
 
     Args:
-        model: On any device; parameters that need no gradient cost no backward pass.
+        model: On any device; parameters that need no gradient cost no backward pass. Batch norm takes statistics of its
+            batch, frozen or not.
         input_shape: Channels, height, width of one image.
         batch_size: Images a step.
         limits: The device's.

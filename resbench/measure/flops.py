@@ -79,14 +79,15 @@ def count_forward_flops(model: nn.Module, input_shape: tuple[int, int, int]) -> 
     return counter.get_total_flops()
 
 
-def count_training_flops(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
+def count_training_flops(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Returns the FLOPs of one image's forward and backward pass, for the parameters that are trained.
 
-    Two images are counted and halved: batch norm in training mode refuses a single value a channel.
+    Two images are counted and halved: batch norm in training mode refuses a single value a channel. What batch norm
+    normalises by changes no count, so the mode is train mode whatever a recipe has frozen batch norm do.
 
     Args:
-        model: On the meta device.
-        input_shape: Channels, height, width.
+        model: On the meta device; a network, or the head of one.
+        input_shape: Channels, height, width; of features, where the model is a head.
     """
     images = torch.empty(2, *input_shape, device="meta")
     with FlopCounterMode(display=False) as counter:

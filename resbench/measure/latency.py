@@ -106,7 +106,7 @@ def measure_latency(
 
     if not train:
         return Latency(single, inference)
-    engine.model.train()
+    engine.train_mode()
     forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
     step = None
     if with_step:

@@ -71,7 +71,7 @@ def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: b
     if not train:
         return MemoryUse(inference.allocated_mib - level_mib, None, None)
 
-    engine.model.train()
+    engine.train_mode()
     device.start_memory_window()
     for _ in range(2):
         engine.train_step(images, labels)

@@ -18,6 +18,7 @@ from resbench.recipes import Recipe, get_recipe
 from resbench.registry import create_model, model_entry
 from resbench.schema import EngineSettings, ProfileRecord, format_input
 from resbench.training.engine import Engine
+from resbench.training.frozen import train_mode
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,19 @@ class Subject:
             weights=weights if model_entry(self.model).accepts_weights else None,
         )
 
-    def can_train(self) -> bool:
-        """Returns whether a training step is possible: batch norm refuses a batch with one value a channel."""
+    def can_train(self, recipe: Recipe) -> bool:
+        """Returns whether a training step is possible: batch norm refuses a batch with one value a channel.
+
+        Args:
+            recipe: Decides whether frozen batch norm takes statistics of the batch at all.
+        """
         if self.pass_size > 1:
             return True
         with torch.device("meta"):
+            network = self.build()
+            train_mode(network, recipe.frozen_batch_norm)
             try:
-                self.build().train()(torch.empty(1, *self.input))
+                network(torch.empty(1, *self.input))
             except ValueError:
                 return False
         return True
@@ -113,7 +120,7 @@ def measure_profile(
         subject.build()  # what its builder imports is no network's own memory
     level = memory_level(device)
     engine = subject.engine_for(recipe, device)
-    train = subject.can_train()
+    train = subject.can_train(recipe)
     # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the peak is
     # the process's, so where nothing is compiled nothing may run before it is measured.
     first = time.perf_counter()

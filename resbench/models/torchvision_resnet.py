@@ -47,7 +47,11 @@ def resnet152_frozen(
 ) -> nn.Module:
     """`resnet152` from pretrained weights, every parameter frozen but those of the new head ``fc``.
 
-    Its BN statistics are no parameters: they still follow the batches while training, as in the source.
+    Its BN statistics are no parameters and freezing leaves them free. What they do is the recipe's to say: in train
+    mode BN normalises by its batch and its running statistics follow the batches, as the source leaves it (recipe
+    ``resnet152_finetune``); in eval mode it normalises by the pretrained ones and they stay (recipes
+    ``resnet152_finetune_bn_eval`` and, without augmentation, ``resnet152_features``, which trains the head on features
+    that are computed once).
 
     Args:
         num_classes: Width of the logits.

@@ -120,3 +120,8 @@ def _check_suite(event: dict[str, Any]) -> None:
         raise ValueError(f"notices is {short_repr(notices)}")
     if suite is not None:
         _check(suite, {"name": "str"}, needed=("name",))
+    arms = event.get("arms", [])
+    if not isinstance(arms, list):
+        raise ValueError(f"arms is {short_repr(arms)}")
+    for arm in arms:
+        _check(arm, {"name": "str", "trial_ids": "list[str]"}, needed=("name", "trial_ids"))

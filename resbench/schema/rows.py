@@ -33,6 +33,11 @@ class TrialRecord:
     """Of ``torch.compile``; empty where eager code ran."""
     cuda_graph: bool | None = None
     """Whether whole steps were replayed from a CUDA graph."""
+    cached_features: bool | None = None
+    """Whether the head of a frozen network was trained on features that were computed once for each image. Throughput,
+    ``train_flops_spent`` and the time ledger are then of that training (features count as data, those of test images as
+    evaluation); size, latency, memory and ``train_flops_per_image`` are the whole network's. Empty in older records:
+    nothing was cached then."""
     batch_size: int | None = None
     micro_batch_size: int | None = None
     """Images of one forward and backward pass. Smaller than ``batch_size`` where memory ran out and ``--oom

@@ -26,6 +26,12 @@ class EngineSettings:
     compile_mode: str = "default"
     """The mode of ``torch.compile``: ``default``, ``reduce-overhead`` (graphs of its own around forward and backward)
     or ``max-autotune-no-cudagraphs``."""
+    cache_features: bool = True
+    """Whether the features of a frozen network may be computed once, where that changes nothing but rounding."""
+
+
+_YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True}
+"""Engine settings that stored ids were made without, and the value that means what was done then."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,9 @@ class Trial:
         A setting that is younger than the records counts where it is not at its default: ids of before stay.
         """
         data = asdict(self)
-        if data["engine"]["compile_mode"] == "default":
-            del data["engine"]["compile_mode"]
+        for name, default in _YOUNGER_THAN_RECORDS.items():
+            if data["engine"][name] == default:
+                del data["engine"][name]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

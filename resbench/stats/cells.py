@@ -25,7 +25,7 @@ CELL = (
 )
 """The planned columns that two trials share when only their seeds differ."""
 
-SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph")
+SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph", "cached_features")
 """What a trial found where it ran. Seeds that differ in one of these are two cells, never one mean."""
 
 SHARED = (

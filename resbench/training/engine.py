@@ -22,6 +22,8 @@ from resbench.devices import Device, is_out_of_memory, open_device
 from resbench.errors import in_one_line
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
+from resbench.training.forward import forward_pass, layout_of
+from resbench.training.frozen import train_mode
 from resbench.training.optimizer import make_optimizer
 
 WARM_UP_STEPS = 3
@@ -57,7 +59,8 @@ class Engine:
         recipe: Decides optimizer and loss; its schedule is the loop's to follow.
         settings: Device, precision, memory format, compile, CUDA graphs.
         slots: Tensors on the device that batches are going to arrive in; only a step on one of them can be
-            replayed from a graph. Labels int64 [B], images float32 [B, C, H, W].
+            replayed from a graph. Labels int64 [B], images float32 [B, C, H, W] (or features of images, where the
+            model is the head of a network).
         micro_batch_size: Images of one forward and backward pass, where memory does not hold a whole batch's. The
             gradients of a step are added up over the batch.
         device: The seam of the settings' device, opened here by default.
@@ -83,10 +86,9 @@ class Engine:
         self.device = torch.device(settings.device)
         self.settings, self.slots = settings, tuple(slots)
         self.micro_batch_size = micro_batch_size
-        channels_last = settings.memory_format == "channels_last"
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.layout = layout_of(settings)
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.label_smoothing = recipe.label_smoothing
+        self.label_smoothing, self.frozen_batch_norm = recipe.label_smoothing, recipe.frozen_batch_norm
         self.compiled, self.cuda_graph = settings.compile, False
         self.fallbacks: list[str] = []
         self._logits: Callable[..., torch.Tensor] = self._eager_logits
@@ -112,10 +114,7 @@ class Engine:
         return self._logits(images)
 
     def _eager_logits(self, images: torch.Tensor) -> torch.Tensor:
-        images = images.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            logits: torch.Tensor = self.model(images)
-        return logits.float()
+        return forward_pass(self.model, images, self.settings)
 
     def loss(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the mean training loss of a batch, and what the batch adds to the totals."""
@@ -137,6 +136,10 @@ class Engine:
     def _passes(self, images: int) -> int:
         """Returns how many passes a batch takes; their sizes differ by one image at most."""
         return 1 if self.micro_batch_size is None else -(-images // self.micro_batch_size)
+
+    def train_mode(self) -> None:
+        """Puts the model into the mode that it is trained in: its frozen batch norm is as the recipe has it."""
+        train_mode(self.model, self.frozen_batch_norm)
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Takes one optimizer step on a batch, at the learning rate that is set."""
@@ -230,7 +233,7 @@ class Engine:
         """Runs ``steps`` training steps at learning rate 0 and one evaluation step, as a recording wants them."""
         self.set_learning_rate(0.0)
         with self.seam.aside():
-            self.model.train()
+            self.train_mode()
             for _ in range(steps):
                 self._train_step(images, labels)
             self.model.eval()
@@ -247,7 +250,7 @@ class Engine:
         with self.preserved():
             try:
                 for images, labels in self.slots:
-                    self.model.train()
+                    self.train_mode()
                     train = partial(self._train_step, images, labels)
                     self._replays["train", id(images)] = self.seam.capture(train)
                     self.model.eval()
@@ -293,7 +296,7 @@ class Engine:
         with torch.random.fork_rng(devices=devices):
             yield
         self.model.load_state_dict(kept)
-        self.model.train(training)
+        self.train_mode() if training else self.model.eval()
         for number, of in enumerate(self._optimizer_state()):
             for name, value in of.items():
                 # What the first step makes starts at 0: momentum times 0 is what no momentum is.
@@ -313,7 +316,7 @@ class Engine:
             weights: The ``state_dict`` of a network of the same structure.
         """
         self.model.load_state_dict(weights)
-        self.model.train()
+        self.train_mode()
         for of in self._optimizer_state():
             for value in of.values():
                 value.zero_()

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from resbench.budget import Spending
-from resbench.data.pipeline import Pipeline
 from resbench.devices import Device
 from resbench.errors import ResbenchError
 from resbench.recipes import Recipe
 from resbench.training.checkpoint import Checkpoints
 from resbench.training.clock import TrainClock
 from resbench.training.engine import Engine, Totals
+from resbench.training.features import Batches, FeaturePipeline
 from resbench.training.ledger import Ledger
 from resbench.training.state import engine_state, load_engine_state
 
@@ -64,6 +64,8 @@ class EpochReport:
     train_clock_s: float
     eval_s: float
     train_images_per_second: float
+    features_made: int | None = None
+    """Training images whose features were computed so far, by earlier attempts too; None where none are cached."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EpochReport:
@@ -79,6 +81,8 @@ class TrainingResult:
     clock: TrainClock
     steps: int = 0
     images_seen: int = 0
+    features_made: int | None = None
+    """As in the last of the ``epochs``."""
     epochs: list[EpochReport] = field(default_factory=list)
     correct: torch.Tensor | None = None
     """bool [test images], on the device: which of them the last evaluation got right."""
@@ -122,7 +126,7 @@ class Loop:
     def __init__(
         self,
         engine: Engine,
-        pipeline: Pipeline,
+        pipeline: Batches,
         device: Device,
         recipe: Recipe,
         spending: Spending,
@@ -165,6 +169,7 @@ class Loop:
                 raise DivergedError(f"the test loss was {test.mean_loss} after step {step}", step)
             report = self._report(train, test, seconds)
             self.result.epochs.append(report)
+            self.result.features_made = report.features_made
             self.on_epoch(report)
             if self._fraction() < 1:
                 self._save_if_due()
@@ -173,7 +178,7 @@ class Loop:
     def _train_epoch(self) -> Totals:
         """Runs steps until the epoch or the budget ends, then waits for the device and books the time."""
         result, device, clock = self.result, self.device, self.clock
-        self.engine.model.train()
+        self.engine.train_mode()
         if not self._in_epoch:
             self._epoch_began = self.pipeline.state()
         batches = self.pipeline.epoch(self.engine.slots, first=self._in_epoch)
@@ -260,6 +265,7 @@ class Loop:
             "in_epoch": self._in_epoch,
             "steps": result.steps,
             "images_seen": result.images_seen,
+            "features_made": self._features_made(),
             "train_clock_s": self.clock.seconds,
             "step_seconds": torch.tensor(self.clock.step_seconds, dtype=torch.float64),
             "epochs": [asdict(report) for report in result.epochs],
@@ -280,8 +286,14 @@ class Loop:
         self._epoch_began, self._in_epoch = state["pipeline"], state["in_epoch"]
         self.result.steps, self.result.images_seen = state["steps"], state["images_seen"]
         self.result.epochs = [EpochReport.from_dict(report) for report in state["epochs"]]
+        if isinstance(self.pipeline, FeaturePipeline):  # they are computed again as they are needed, and counted again
+            self.pipeline.features_made = state["features_made"]
         self.clock.set(state["step_seconds"].tolist(), seconds=state["train_clock_s"])
         self.ledger.go_on_from(state["ledger"])
+
+    def _features_made(self) -> int | None:
+        """Returns how many images' features were computed, where the pipeline makes such."""
+        return self.pipeline.features_made if isinstance(self.pipeline, FeaturePipeline) else None
 
     def _fraction(self) -> float:
         """Returns the fraction of the budget that is spent."""
@@ -304,4 +316,5 @@ class Loop:
             train_clock_s=self.clock.seconds,
             eval_s=eval_s,
             train_images_per_second=images / seconds,
+            features_made=self._features_made(),
         )

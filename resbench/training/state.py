@@ -50,7 +50,7 @@ def load_engine_state(engine: Engine, state: State) -> None:
         engine.model.load_state_dict(state["model"])
     except RuntimeError as error:
         raise ValueError(str(error)) from error
-    engine.model.train()
+    engine.train_mode()
     for parameter, kept in zip(trained, state["optimizer"], strict=True):
         own = engine.optimizer.state[parameter]
         for name, value in kept.items():

@@ -19,6 +19,7 @@ SAME, NOT = "same", "not comparable"
 SPEED_CHANGES: dict[str, Any] = {
     "memory_format": "contiguous",
     "cuda_graph": True,
+    "cached_features": True,
     "device_name": "another",
     "driver": "1.0",
     "torch": "2.12",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_trials import registering
 from torch import nn
 
 from resbench import registry
@@ -226,3 +227,16 @@ def test_a_network_that_cannot_train_on_one_image_is_profiled_without_its_traini
 
 def test_a_network_without_batch_norm_trains_on_one_image() -> None:
     assert row(subject("cnn", batch_size=1))["train_images_per_second"] > 0
+
+
+def test_a_frozen_batch_norm_refuses_one_image_only_where_it_takes_statistics_of_it() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3).requires_grad_(False), nn.Flatten(), nn.Linear(3, 5)
+        )
+
+    with registering() as add:
+        add("frozen norm", build)
+        what = subject("frozen norm", batch_size=1)
+        assert what.can_train(get_recipe("resnet152_features"))
+        assert not what.can_train(get_recipe("common"))
