@@ -2,6 +2,7 @@
 # creates .venv and installs what constraints.txt pins.
 #
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
+#   make sources [BUDGET=1ep] [MODELS=se_resnet50,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
 #   make setup | clean
 
@@ -20,7 +21,10 @@ KILLS ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint latency bench-harness faults report clean
+FLAGS = $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
+  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
+
+.PHONY: help setup bench sources test lint latency bench-harness faults report clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -33,9 +37,10 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 bench: $(READY) ## Run a suite: cifar10 where CUDA is, smoke elsewhere
-	$(BIN)/resbench bench $(SUITE) \
-	  $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
-	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
+	$(BIN)/resbench bench $(SUITE) $(FLAGS)
+
+sources: $(READY) ## Run each source's own experiment; at small budgets where there is no CUDA
+	$(BIN)/resbench bench sources $(FLAGS)
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4

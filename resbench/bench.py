@@ -1,43 +1,173 @@
-"""A suite run in front of a person: its plan, its progress, its table, and what did not end well."""
+"""Suites run in front of a person: their plan, their progress, their table, and what did not end well."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from resbench.collection import (
+    Experiment,
+    is_collection,
+    load_collection,
+    load_suites,
+    plan_collection,
+    write_collection,
+)
 from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
 from resbench.environment import choices, distortions
 from resbench.errors import NothingMeasuredError, ResbenchError
-from resbench.plan import Plan
-from resbench.report import write_report
+from resbench.plan import Plan, plan_suite
+from resbench.report import write_report, write_sources_page
 from resbench.report.tables import rich_table
 from resbench.run import SuiteRun, open_run
-from resbench.schema import format_input
+from resbench.schema import Trial, format_input
 from resbench.store import Results
+from resbench.suite import load_suite
 from resbench.view import RunView
 
 
-def print_plan(plan: Plan, folder: Path) -> None:
-    """Prints what is going to run, where its results go, and what here distorts them."""
+def bench(
+    name: str,
+    changes: dict[str, Any],
+    *,
+    data_dir: Path | None = None,
+    out_folder: Path | None = None,
+    retry_failed: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Plans a suite or a collection, prints the plan, and runs it.
+
+    Args:
+        name: Of a suite or a collection, or the path of its TOML file.
+        changes: Fields of the suite to replace; ``None`` leaves what the file says.
+        data_dir: Where downloaded datasets are, or go.
+        out_folder: The results folder; ``results/NAME`` by default.
+        retry_failed: Whether trials that failed in the folder before are run again.
+        dry_run: Stop after the plan.
+
+    Returns:
+        How many planned trials, or whole suites of a collection, did not end well.
+
+    Raises:
+        InputError: Anything about the suite, its data or the folder is wrong.
+        ResbenchError: As :func:`run_and_report`.
+    """
+    if is_collection(name):
+        return _bench_collection(name, changes, data_dir, out_folder, retry_failed=retry_failed, dry_run=dry_run)
+    chosen = load_suite(name, **changes)
+    plan = plan_suite(chosen, data_dir=data_dir, on_message=complain)
+    folder = out_folder or Path("results") / chosen.name
+    print_plan(plan, folder)
+    return 0 if dry_run else run_and_report(plan, folder, retry_failed=retry_failed)
+
+
+def _bench_collection(
+    name: str,
+    changes: dict[str, Any],
+    data_dir: Path | None,
+    out_folder: Path | None,
+    *,
+    retry_failed: bool,
+    dry_run: bool,
+) -> int:
+    """Does what :func:`bench` says for a collection: a folder for each suite, and a page about all of them."""
+    collection = load_collection(name)
+    if collection.without_cuda and changes.get("budget") is None and not _on_cuda(changes.get("device")):
+        complain(
+            f"no CUDA device: {collection.without_cuda} takes the place of {collection.name}. Give a --budget to run "
+            f"{collection.name} here all the same.",
+            label="warning",
+        )
+        collection = load_collection(collection.without_cuda)
+    experiments = plan_collection(load_suites(collection, **changes), data_dir=data_dir, on_message=complain)
+    folder = out_folder or Path("results") / collection.name
+    if dry_run:
+        for number, experiment in enumerate(experiments):
+            _introduce(experiment, number, len(experiments), folder)
+        return 0
+    write_collection(folder, collection, experiments)
+    failed = 0
+    try:
+        for number, experiment in enumerate(experiments):
+            _introduce(experiment, number, len(experiments), folder)
+            if experiment.plan is None:
+                failed += 1
+            else:
+                failed += run_and_report(experiment.plan, folder / experiment.suite.name, retry_failed=retry_failed)
+    except BaseException:
+        with contextlib.suppress(ResbenchError, OSError):  # what ended is told, and so is what stopped the run
+            write_sources_page(folder)
+        raise
+    page, *_ = write_sources_page(folder)
+    say(f"All of it on one page: {page}")
+    return failed
+
+
+def _introduce(experiment: Experiment, number: int, total: int, folder: Path) -> None:
+    """Prints which suite of a collection is next and what is planned; the machine's own warnings once."""
+    suite = experiment.suite
+    say(f"\n[{number + 1}/{total}] {suite.name}")
+    if experiment.plan is None:
+        complain(f"{suite.name} is not run: {experiment.missing}", label="warning")
+    else:
+        print_plan(experiment.plan, folder / suite.name, warnings=number == 0)
+
+
+def default_suite(device: str | None) -> str:
+    """Returns the suite for this machine, where none is named: the full one needs CUDA.
+
+    Args:
+        device: As it was asked for.
+    """
+    return "cifar10" if _on_cuda(device) else "smoke"
+
+
+def _on_cuda(device: str | None) -> bool:
+    """Says whether trials are going to run on a CUDA device, as far as it is there and another was not asked for."""
+    asked_for_other = device is not None and not device.startswith(("auto", "cuda"))
+    return torch.cuda.is_available() and not asked_for_other
+
+
+def print_plan(plan: Plan, folder: Path, *, warnings: bool = True) -> None:
+    """Prints what is going to run, where its results go, and what the user must know of it.
+
+    Args:
+        plan: What is planned.
+        folder: Where its results go.
+        warnings: Whether what here distorts measurements is among it.
+    """
+    for notice in plan.notices:
+        complain(notice, label="warning")
     first, suite = plan.trials[0], plan.suite
     engine = first.engine
     models = list(dict.fromkeys(trial.model for trial in plan.trials))
+    what = count(len(plan.arms), "arm") if plan.arms else count(len(models), "model")
     rows = {
         "suite": f"{suite.name}  {suite.description}".rstrip(),
         "models": ", ".join(models),
-        "trials": f"{len(plan.trials)} ({count(len(models), 'model')} x {count(len(suite.seed_list), 'seed')})",
+        "trials": f"{len(plan.trials)} ({what} x {count(len(suite.seed_list), 'seed')})",
         "dataset": f"{first.dataset}  ({format_input(first.input)}, {first.num_classes} classes, "
         f"sha256 {first.dataset_fingerprint[:12]})",
-        "training": f"recipe {first.recipe}, budget {first.budget}, batch {first.batch_size}, stem {first.stem}",
+        **({f"arm {name}": _training(trials[0], model=True) for name, trials in plan.arms.items()}),
+        **({} if plan.arms else {"training": _training(first)}),
         "engine": f"{engine.device}, {engine.precision}, {engine.memory_format}, "
         f"torch.compile {engine.compile_mode if engine.compile else 'off'}, "
         f"CUDA graph {'on' if engine.cuda_graph else 'off'}",
         "results": str(folder),
     }
     print_pairs(rows)
-    for text in (*distortions(), *choices()):
+    for text in (*distortions(), *choices()) if warnings else ():
         complain(text, label="warning")
+
+
+def _training(trial: Trial, *, model: bool = False) -> str:
+    """Says how a trial trains; with its network and weights, where arms differ in these."""
+    words = f"recipe {trial.recipe}, budget {trial.budget}, batch {trial.batch_size}, stem {trial.stem}"
+    return f"{trial.model}, {words}, weights {trial.weights}" if model else words
 
 
 def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False) -> int:
@@ -54,7 +184,7 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False) -> i
     """
     with open_run(plan, folder, retry_failed=retry_failed) as run:
         _tell_what_was_before(run, folder)
-        view = RunView(out, run.waiting)
+        view = RunView(out, run.waiting, plan.labels)
         try:
             with view:
                 results = run.run(on_message=view, say=say)
@@ -78,8 +208,8 @@ def _tell_what_was_before(run: SuiteRun, folder: Path) -> None:
 
 def _tell_how_it_ended(plan: Plan, results: Results, folder: Path) -> int:
     """Prints the table and what is complete; names every planned trial that did not end well and counts them."""
-    ids = {trial.trial_id for trial in plan.trials}
-    planned = results.trials[results.trials["trial_id"].isin(ids)]
+    labels = plan.labels
+    planned = results.trials[results.trials["trial_id"].isin(labels)]
     failed = planned[planned["status"] != "ok"]
     if len(failed) < len(plan.trials):
         print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
@@ -88,7 +218,7 @@ def _tell_how_it_ended(plan: Plan, results: Results, folder: Path) -> int:
     if len(suspect):
         complain(f"{len(suspect)} of {count(len(plan.trials), 'trial')} ended ok and suspect:", label="warning")
         for row in suspect.itertuples():
-            complain(f"  {row.model} seed {row.seed}: {row.verdict_reasons}")
+            complain(f"  {labels[row.trial_id]}: {row.verdict_reasons}")
     if failed.empty:
         return 0
     how = Counter(failed["status"])
@@ -100,5 +230,5 @@ def _tell_how_it_ended(plan: Plan, results: Results, folder: Path) -> int:
     )
     for row in failed.itertuples():
         place = f" in phase {row.phase}" if row.phase else ""
-        complain(f"  {row.model} seed {row.seed}: {row.status}{place}: {row.error}")
+        complain(f"  {labels[row.trial_id]}: {row.status}{place}: {row.error}")
     return len(failed)

@@ -12,7 +12,7 @@ from resbench.schema import MEASURING_VERSION, Trial
 from resbench.stored_trial import StoredTrial
 
 if TYPE_CHECKING:
-    from resbench.trial import Inputs
+    from resbench.inputs import Inputs
 
 _CODE = "it is another code, so the accuracy need not be the same to the bit, and times may differ for a reason"
 _MACHINE = "times and memory are not comparable, and the accuracy need not be the same to the bit"
@@ -87,9 +87,7 @@ def check_data(trial: Trial, inputs: Inputs) -> Check:
     Raises:
         InputError: They cannot be had, or are not the trial's.
     """
-    from resbench.data.datasets import load_dataset
-
-    data = load_dataset(inputs.dataset, data_dir=inputs.data_dir, resize=inputs.resize, progress=complain)
+    data = inputs.load(complain)
     if data.fingerprint != trial.dataset_fingerprint:
         raise InputError(
             f"the data in {inputs.dataset!r} are not the trial's: their fingerprint is {data.fingerprint[:12]}, and "

@@ -23,17 +23,22 @@ from resbench.options import (
     Calibrate,
     CheckpointEvery,
     Compile,
+    ConcurrentSeeds,
     CudaGraph,
     DataDir,
+    Dataset,
     Device,
     Input,
     MemoryFormat,
     MemoryLimit,
+    NoCacheFeatures,
     OutFolder,
     OutOfMemory,
     Precision,
     RetryFailed,
     Stem,
+    TestImages,
+    TrainImages,
     TrialTimeout,
 )
 
@@ -107,15 +112,17 @@ def list_command(
 def bench(
     suite: Annotated[
         str | None,
-        typer.Argument(help="A suite's name or TOML file. Default: cifar10 where CUDA is, smoke elsewhere."),
+        typer.Argument(
+            help="A suite's name or TOML file; `sources` for every source's own experiment. "
+            "Default: cifar10 where CUDA is, smoke elsewhere."
+        ),
     ] = None,
     models: Annotated[str | None, typer.Option(help="Networks, comma-separated; wildcards are welcome.")] = None,
     stem: Stem = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="cifar10, fashion_mnist, folder:PATH, filelist:TRAIN.txt,TEST.txt or shapes10."),
-    ] = None,
+    dataset: Dataset = None,
     data_dir: DataDir = None,
+    train_images: TrainImages = None,
+    test_images: TestImages = None,
     input_shape: Input = None,
     recipe: Annotated[str | None, typer.Option(help="How to train; `common` is the same for every network.")] = None,
     budget: Annotated[str | None, typer.Option(help="26ep, 2000steps, 500000img, 10min, 90s or 5e15flop.")] = None,
@@ -129,9 +136,8 @@ def bench(
     compile_mode: Compile = None,
     cuda_graph: CudaGraph = None,
     memory_format: MemoryFormat = None,
-    concurrent_seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
-    ] = None,
+    no_cache_features: NoCacheFeatures = False,
+    concurrent_seeds: ConcurrentSeeds = None,
     trial_timeout: TrialTimeout = None,
     oom: OutOfMemory = None,
     memory_limit: MemoryLimit = None,
@@ -146,43 +152,42 @@ def bench(
     Flags replace what the suite file says. The same command goes on where it was
     cut short: what ended is not run again, what was interrupted continues.
     """
-    from resbench.bench import print_plan, run_and_report
-    from resbench.plan import plan_suite
-    from resbench.suite import load_suite
+    from resbench.bench import bench as run_bench
+    from resbench.bench import default_suite
 
-    chosen = load_suite(
-        _default_suite(device) if suite is None else suite,
-        models=_split(models),
-        stem=stem,
-        dataset=dataset,
-        input=input_shape,
-        recipe=recipe,
-        budget=budget,
-        batch_size=batch_size,
-        seeds=seeds,
-        weights=weights,
-        device=device,
-        precision=precision,
-        compile=compile_mode,
-        cuda_graph=cuda_graph,
-        memory_format=memory_format,
-        concurrent_seeds=concurrent_seeds,
-        trial_timeout=trial_timeout,
-        oom=oom,
-        memory_limit=memory_limit,
-        checkpoint_every=checkpoint_every,
-        calibrate=calibrate,
-    )
-    plan = plan_suite(
-        chosen,
+    failed = run_bench(
+        default_suite(device) if suite is None else suite,
+        {
+            "models": _split(models),
+            "stem": stem,
+            "dataset": dataset,
+            "train_images": train_images,
+            "test_images": test_images,
+            "input": input_shape,
+            "recipe": recipe,
+            "budget": budget,
+            "batch_size": batch_size,
+            "seeds": seeds,
+            "weights": weights,
+            "device": device,
+            "precision": precision,
+            "compile": compile_mode,
+            "cuda_graph": cuda_graph,
+            "memory_format": memory_format,
+            "cache_features": False if no_cache_features else None,
+            "concurrent_seeds": concurrent_seeds,
+            "trial_timeout": trial_timeout,
+            "oom": oom,
+            "memory_limit": memory_limit,
+            "checkpoint_every": checkpoint_every,
+            "calibrate": calibrate,
+        },
         data_dir=data_dir,
-        on_message=complain,
+        out_folder=out_folder,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
     )
-    folder = out_folder or Path("results") / chosen.name
-    for notice in plan.notices:
-        complain(notice, label="warning")
-    print_plan(plan, folder)
-    if not dry_run and run_and_report(plan, folder, retry_failed=retry_failed):
+    if failed:
         raise typer.Exit(FAILED_TRIALS)
 
 
@@ -231,15 +236,19 @@ def profile(
 
 @app.command()
 @_with_exit_codes
-def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="A results folder, or a collection's.")]) -> None:
     """Rebuild the CSV files, tables and plots of a results folder from its records."""
-    from resbench.report import write_report
+    from resbench.report import rebuild_collection, write_report
+    from resbench.report.sources.stored import COLLECTION
     from resbench.report.tables import rich_table
     from resbench.store import Store
 
-    results = Store(folder).derive()
-    written = write_report(folder, results=results)
-    print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
+    if (folder / COLLECTION).is_file():
+        written = rebuild_collection(folder)
+    else:
+        results = Store(folder).derive()
+        written = write_report(folder, results=results)
+        print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
     say(f"{count(len(written), 'file')} written in {folder}")
 
 
@@ -313,14 +322,6 @@ def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     else:
         print_table(ruler_table(ruler))
     ruler.check()
-
-
-def _default_suite(device: str | None) -> str:
-    """Returns the suite for this machine: the full one needs CUDA."""
-    import torch
-
-    asked_for_other = device is not None and not device.startswith(("auto", "cuda"))
-    return "cifar10" if torch.cuda.is_available() and not asked_for_other else "smoke"
 
 
 def _split(names: str | None) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""The flags that several verbs of the command line share."""
+"""The flags of the command line that verbs share, or that would make a verb's own list long."""
 
 from __future__ import annotations
 
@@ -18,8 +18,22 @@ Compile = Annotated[
 ]
 CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a graph: auto (on with CUDA), on or off.")]
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
+NoCacheFeatures = Annotated[
+    bool,
+    typer.Option("--no-cache-features", help="Run a frozen backbone in every step, even where once would do."),
+]
 Input = Annotated[str | None, typer.Option("--input", help="Channels x height x width, such as 3x224x224.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="cifar10, fashion_mnist, folder:PATH, filelist:TRAIN.txt,TEST.txt or shapes10.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Where downloaded datasets are, or go.")]
+TrainImages = Annotated[
+    int | None, typer.Option(min=1, help="At most so many training images, evenly over the classes.")
+]
+TestImages = Annotated[int | None, typer.Option(min=1, help="At most so many test images, evenly over the classes.")]
+ConcurrentSeeds = Annotated[
+    int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
+]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
 
 _RUN = "How trials are watched over"

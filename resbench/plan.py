@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from resbench.budget import Budget, parse_budget, plan_spending
+from resbench.arms import PlannedArm, plan_arms
+from resbench.budget import plan_spending
 from resbench.conduct import Conduct
-from resbench.data.datasets import Dataset, DatasetUnavailableError, load_dataset
+from resbench.data.datasets import Dataset, DatasetUnavailableError
 from resbench.devices import resolve_device
 from resbench.errors import InputError, unknown
+from resbench.initial_weights import name_weights
+from resbench.inputs import Inputs
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.precision import resolve_precision
-from resbench.recipes import Recipe, get_recipe
-from resbench.registry import check_stem, create_model, list_models, model_entry
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
-from resbench.trial import Inputs
 from resbench.units import parse_duration, parse_memory
-from resbench.untrusted import printable, user_path
 
 COMPILE_MODES = {
     "off": None,
@@ -48,6 +46,15 @@ class Plan:
     conduct: Conduct
     notices: list[str]
     """What the user must know, such as a dataset that took another's place."""
+    arms: dict[str, list[Trial]] = field(default_factory=dict)
+    """The trials of each of the suite's arms, by its name; empty where the suite has none."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What progress lines call each trial, by its id: with its arm, where the suite has such."""
+        arm_of = {trial.trial_id: name for name, trials in self.arms.items() for trial in trials}
+        labels = {trial.trial_id: trial.label for trial in self.trials}
+        return {key: f"{label} ({arm_of[key]})" if key in arm_of else label for key, label in labels.items()}
 
 
 def plan_suite(
@@ -63,63 +70,43 @@ def plan_suite(
     Raises:
         InputError: Any name, number or file of the suite is wrong.
     """
-    models = expand_models(suite.models)
-    for model in models:
-        check_stem(model_entry(model), suite.stem)
-    recipe = get_recipe(suite.recipe)
-    budget = parse_budget(suite.budget or recipe.budget)
-    if suite.engine.concurrent_seeds > 1 and budget.unit == "s":
-        raise InputError(
-            f"the budget {budget} is of time, and seeds that train at once take it from each other. "
-            "Give another budget, or concurrent_seeds = 1."
-        )
+    arms = plan_arms(suite)
+    _check_different(arms)
     engine = resolve_engine(suite.engine)
     conduct = resolve_conduct(suite.run, concurrent_seeds=suite.engine.concurrent_seeds)
-    shape = parse_input(suite.input) if suite.input else None
-    _check_weights(suite, models)
+    shape = _parse_shape(suite.input) if suite.input else None
+    weights, notices = name_weights(suite, arms, on_message)
+    if notices:
+        arms, weights, dropped = _without_repeats(arms, weights)
+        notices += dropped
 
-    inputs, dataset, notices = _load(suite, data_dir, shape, on_message)
-    batch_size = suite.batch_size or recipe.batch_size
-    weights = {model: _weights_identity(model, suite.weights) for model in models}  # reads the file: not for each seed
-    trials = [
-        Trial(
-            model=model,
-            stem=suite.stem,
+    inputs, dataset, replaced = _load(suite, arms, data_dir, shape, on_message)
+    num_classes = _width(suite, dataset)
+
+    def trial(arm: PlannedArm, start: str, seed: int) -> Trial:
+        return Trial(
+            model=arm.model,
+            stem=arm.stem,
             dataset=dataset.name,
             dataset_fingerprint=dataset.fingerprint,
-            num_classes=dataset.num_classes,
+            num_classes=num_classes,
             input=shape or dataset.image_shape,
-            recipe=recipe.name,
-            batch_size=batch_size,
-            budget=str(budget),
+            recipe=arm.recipe.name,
+            batch_size=arm.batch_size,
+            budget=str(arm.budget),
             seed=seed,
             engine=engine,
-            weights=weights[model],
+            weights=start,
         )
-        for turn, seed in enumerate(suite.seed_list)
-        for model in _rotated(models, turn)
-    ]
-    _check_fit(dataset, shape, batch_size, recipe)
-    _check_budget(budget, trials, len(dataset.train) // batch_size)
-    return Plan(suite, trials, inputs, conduct, notices)
 
-
-def expand_models(names: list[str]) -> list[str]:
-    """Returns the registry names that a list of names and wildcards means, each once, in the order given.
-
-    Raises:
-        InputError: A name is unknown or a wildcard matches nothing.
-    """
-    chosen: list[str] = []
-    for name in names:
-        if any(mark in name for mark in "*?["):
-            matches = list_models(name)
-            if not matches:
-                raise unknown("model pattern", name, list_models())
-            chosen += matches
-        else:
-            chosen.append(model_entry(name).name)
-    return list(dict.fromkeys(chosen))
+    seeds = suite.seed_list
+    of_arms = [[trial(arm, start, seed) for seed in seeds] for arm, start in zip(arms, weights, strict=True)]
+    trials = [of_arms[arm][turn] for turn in range(len(seeds)) for arm in _rotated(len(arms), turn)]
+    for arm, (first, *_) in zip(arms, of_arms, strict=True):
+        _check_fit(dataset, arm)
+        _check_budget(arm, first, len(dataset.train) // arm.batch_size)
+    named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
+    return Plan(suite, trials, inputs, conduct, [*replaced, *notices], named)
 
 
 def resolve_engine(options: EngineOptions) -> EngineSettings:
@@ -153,6 +140,7 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
         memory_format=options.memory_format,
         cuda_graph=graph,
         compile_mode=mode or "default",
+        cache_features=options.cache_features,
     )
 
 
@@ -175,42 +163,87 @@ def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduc
     )
 
 
+def _parse_shape(text: str) -> tuple[int, int, int]:
+    """Reads the shape of the images that networks see.
+
+    Raises:
+        InputError: It is none, or has channels that images have not.
+    """
+    channels, height, width = parse_input(text)
+    if channels not in (1, 3):
+        raise InputError(
+            f"the input {text!r} has {channels} channels and images have 1 (gray) or 3. "
+            f"Give {format_input((3, height, width))}."
+        )
+    return channels, height, width
+
+
 def _load(
     suite: Suite,
+    arms: Sequence[PlannedArm],
     data_dir: Path | None,
     shape: tuple[int, int, int] | None,
     on_message: Callable[[str], None],
 ) -> tuple[Inputs, Dataset, list[str]]:
     """Loads the suite's dataset, or the one it falls back to."""
-    resize = shape[1:] if shape else None
-    spec, notices = suite.dataset, []
+
+    def inputs(spec: str) -> Inputs:
+        return Inputs(
+            spec,
+            data_dir,
+            resize=_decoded_size(shape, arms),
+            weights=suite.weights,
+            channels=shape[0] if shape else None,
+            train_images=suite.train_images,
+            test_images=suite.test_images,
+        )
+
+    chosen, notices = inputs(suite.dataset), []
     try:
-        dataset = load_dataset(spec, data_dir=data_dir, resize=resize, progress=on_message)
+        dataset = chosen.load(on_message)
     except DatasetUnavailableError as error:
         if suite.fallback_dataset is None:
             raise
-        spec = suite.fallback_dataset
         on_message(str(error))
         notices.append(
-            f"{suite.dataset} is neither on disk nor downloadable here: THIS RUN USES {spec} INSTEAD. "
-            f"Its accuracies say nothing about {suite.dataset}."
+            f"{suite.dataset} is neither on disk nor downloadable here: THIS RUN USES {suite.fallback_dataset} "
+            f"INSTEAD. Its accuracies say nothing about {suite.dataset}."
         )
-        dataset = load_dataset(spec, data_dir=data_dir, resize=resize, progress=on_message)
-    return Inputs(spec, data_dir, resize, suite.weights), dataset, notices
+        chosen = inputs(suite.fallback_dataset)
+        dataset = chosen.load(on_message)
+    return chosen, dataset, notices
 
 
-def _check_fit(dataset: Dataset, shape: tuple[int, int, int] | None, batch_size: int, recipe: Recipe) -> None:
-    """Checks that the dataset fits the input, the batch size and the recipe.
+def _decoded_size(shape: tuple[int, int, int] | None, arms: Sequence[PlannedArm]) -> tuple[int, int] | None:
+    """Returns the height and width that images of mixed sizes are decoded to: the largest that a recipe crops from."""
+    if shape is None:
+        return None
+    ratio = max(arm.recipe.augmentation.resize_ratio for arm in arms)
+    return round(shape[1] * max(1.0, ratio)), round(shape[2] * max(1.0, ratio))
+
+
+def _width(suite: Suite, dataset: Dataset) -> int:
+    """Returns the width of the logits.
+
+    Raises:
+        InputError: The suite gives one that the dataset's classes do not fit into.
+    """
+    if suite.num_classes is not None and suite.num_classes < dataset.num_classes:
+        raise InputError(
+            f"num_classes is {suite.num_classes} and {dataset.name} has {dataset.num_classes} classes: give at least "
+            "as many, or leave it out."
+        )
+    return suite.num_classes or dataset.num_classes
+
+
+def _check_fit(dataset: Dataset, arm: PlannedArm) -> None:
+    """Checks that the dataset fits an arm's batch size and recipe.
 
     Raises:
         InputError: It does not.
     """
-    channels, height, width = dataset.image_shape
-    if shape and shape[0] != channels:
-        raise InputError(
-            f"the input {format_input(shape)} has {shape[0]} channels and the images of {dataset.name} have "
-            f"{channels}. Give {channels}x{shape[1]}x{shape[2]}."
-        )
+    _, height, width = dataset.image_shape
+    recipe, batch_size = arm.recipe, arm.batch_size
     if batch_size > len(dataset.train):
         raise InputError(
             f"the batch size {batch_size} is larger than the training set of {dataset.name} "
@@ -221,67 +254,57 @@ def _check_fit(dataset: Dataset, shape: tuple[int, int, int] | None, batch_size:
             f"recipe {recipe.name!r} reflects {recipe.augmentation.crop_padding} pixels and the images of "
             f"{dataset.name} are only {height}x{width}."
         )
-    if recipe.augmentation.colour_jitter and channels != 3:
-        raise InputError(f"recipe {recipe.name!r} changes colours and {dataset.name} has {channels} channel(s).")
 
 
-def _check_budget(budget: Budget, trials: list[Trial], steps_per_epoch: int) -> None:
-    """Checks that the budget buys every trial a step; FLOPs are counted only where they are the budget's unit.
+def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
+    """Checks that an arm's budget buys a step; FLOPs are counted only where they are the budget's unit.
 
     Raises:
-        InputError: It buys one of them none.
+        InputError: It buys none.
     """
-    for trial in {trial.model: trial for trial in trials}.values():
-        flops = None
-        if budget.unit == "flop":
-            subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-            with torch.device("meta"):
-                flops = count_training_flops(subject.build(), trial.input)
-        plan_spending(
-            budget,
-            batch_size=trial.batch_size,
-            steps_per_epoch=steps_per_epoch,
-            train_flops_per_image=flops,
-        )
+    flops = None
+    if arm.budget.unit == "flop":
+        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
+        with torch.device("meta"):
+            flops = count_training_flops(subject.build(), trial.input)
+    plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
 
 
-def _check_weights(suite: Suite, models: list[str]) -> None:
-    """Checks that given weights are for models that take them, fit the stem and, where they are a file, are there.
+def _check_different(arms: Sequence[PlannedArm]) -> None:
+    """Checks that no two arms are the same trials.
 
     Raises:
-        InputError: They are not.
+        InputError: Two are.
     """
-    given_file = suite.weights not in {None, "random", "default"}
-    if given_file and not any(model_entry(model).accepts_weights for model in models):
-        raise InputError(f"weights {suite.weights!r} were given and none of {', '.join(models)} takes weights.")
-    if given_file and not user_path(str(suite.weights)).is_file():
-        raise InputError(f"the weights file {suite.weights!r} does not exist.")
-    for model in models:
-        if suite.stem != "source" and _weights_identity(model, suite.weights) != "random":
-            raise InputError(
-                f"model {model!r} starts from pretrained weights and they fit the source stem only. "
-                "Give --stem source, or --weights random, or leave the model out."
-            )
-    for model in models:
-        if given_file and model_entry(model).accepts_weights:
-            with torch.device("meta"):  # the file is read, and its names and shapes are held to the network's
-                create_model(model, stem=suite.stem, weights=suite.weights)
+    seen: list[PlannedArm] = []
+    for arm in arms:
+        other = next((other for other in seen if replace(other, name=arm.name) == arm), None)
+        if other is not None:
+            raise InputError(f"the arms {other.name!r} and {arm.name!r} are the same: remove one, or say what differs.")
+        seen.append(arm)
 
 
-def _weights_identity(model: str, weights: str | None) -> str:
-    """Names a model's initial weights without a path: a file is known by its name and what it holds."""
-    entry = model_entry(model)
-    if weights is None or not entry.accepts_weights:
-        return entry.default_weights
-    if weights in {"random", "default"}:
-        return weights
-    path = user_path(weights)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{printable(path.name)}:{digest[:12]}"
+def _without_repeats(
+    arms: Sequence[PlannedArm], weights: Sequence[str]
+) -> tuple[list[PlannedArm], list[str], list[str]]:
+    """Leaves out arms that are another one's equal since both start from random weights; says which."""
+    fixed = [replace(arm, weights=start) for arm, start in zip(arms, weights, strict=True)]
+    kept: list[PlannedArm] = []
+    notices = []
+    # An arm that was to start from random weights stays, one that fell back to them goes.
+    asked = sorted(range(len(arms)), key=lambda place: arms[place].weights != fixed[place].weights)
+    for place in asked:
+        arm = fixed[place]
+        same = next((other for other in kept if replace(other, name=arm.name) == arm), None)
+        if same is None:
+            kept.append(arm)
+        else:
+            notices.append(f"arm {arm.name!r} is left out: from random weights it is the same as {same.name!r}.")
+    places = [place for place in range(len(arms)) if fixed[place] in kept]
+    return [arms[place] for place in places], [weights[place] for place in places], notices
 
 
-def _rotated(models: list[str], turn: int) -> list[str]:
-    """Returns the models with a later one first each turn, so that none always runs on the coolest machine."""
-    shift = turn % len(models)
-    return models[shift:] + models[:shift]
+def _rotated(arms: int, turn: int) -> list[int]:
+    """Returns the places of the arms, a later one first each turn, so that none always runs on the coolest machine."""
+    shift = turn % arms
+    return [*range(shift, arms), *range(shift)]

@@ -17,8 +17,8 @@ from resbench.stored_trial import StoredTrial, find_trial, inputs_of
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+    from resbench.inputs import Inputs
     from resbench.store import Results
-    from resbench.trial import Inputs
 
 WITHIN, BEYOND, FAILED, NOTHING_TO_HOLD = 0, 1, 3, 4
 """Exit codes: within noise; something is beyond it; the rerun did not end ``ok``; nothing was comparable."""
@@ -100,7 +100,10 @@ def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any
             "models": [trial.model],
             "stem": trial.stem,
             "dataset": inputs.dataset,
+            "train_images": inputs.train_images,
+            "test_images": inputs.test_images,
             "input": format_input(trial.input),
+            "num_classes": trial.num_classes,
             "recipe": trial.recipe,
             "budget": trial.budget,
             "batch_size": trial.batch_size,
@@ -112,6 +115,7 @@ def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any
                 "compile": next(word for word, meant in COMPILE_MODES.items() if meant == mode),
                 "cuda_graph": "on" if engine.cuda_graph else "off",
                 "memory_format": engine.memory_format,
+                "cache_features": engine.cache_features,
             },
             "run": watched,
         }

@@ -94,6 +94,10 @@ class SuiteRun:
                 "suite": plan.suite.model_dump(),
                 "inputs": plan.inputs.to_dict(),
                 "notices": plan.notices,
+                "arms": [
+                    {"name": name, "trial_ids": [trial.trial_id for trial in trials]}
+                    for name, trials in plan.arms.items()
+                ],
                 "trials": [trial.to_dict() for trial in plan.trials],
                 "provenance": provenance.collect().to_dict(),
                 "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resbench.errors import InputError, NothingMeasuredError, did_you_mean, nearest
+from resbench.inputs import Inputs
 from resbench.report.groups import records
 from resbench.report.numbers import present
 from resbench.schema import Trial
@@ -15,7 +16,6 @@ from resbench.store import Store, load_results
 
 if TYPE_CHECKING:
     from resbench.store import Results
-    from resbench.trial import Inputs
 
 MOST_NAMED = 5
 """Ids that a message names."""
@@ -122,21 +122,24 @@ def inputs_of(
     Raises:
         InputError: The records do not say where the data are, or the weights are not those that the trial began with.
     """
-    from resbench.trial import Inputs
-
     suite = stored.suite_event.get("suite", {})
-    recorded = stored.suite_event.get("inputs") or {
-        "dataset": _recorded_spec(suite, stored.trial),
-        "data_dir": None,
-        "resize": stored.trial.input[1:] if suite.get("input") else None,
-        "weights": suite.get("weights"),
-    }
-    spec = dataset or recorded["dataset"]
-    if spec is None:
+    told = stored.suite_event.get("inputs")
+    recorded = Inputs.from_dict(
+        told
+        or {
+            "dataset": _recorded_spec(suite, stored.trial),
+            "resize": stored.trial.input[1:] if suite.get("input") else None,
+            "weights": suite.get("weights"),
+        }
+    )
+    if dataset is None and recorded.dataset is None:
         raise InputError(f"the records do not say where the dataset {stored.trial.dataset!r} is. Give --dataset SPEC.")
-    folder = data_dir or (Path(recorded["data_dir"]) if recorded["data_dir"] else None)
-    resize = (recorded["resize"][0], recorded["resize"][1]) if recorded["resize"] else None
-    return Inputs(spec, folder, resize, _weights(stored.trial, weights, recorded["weights"]))
+    return replace(
+        recorded,
+        dataset=dataset or recorded.dataset,
+        data_dir=data_dir or recorded.data_dir,
+        weights=_weights(stored.trial, weights, recorded.weights),
+    )
 
 
 def _recorded_spec(suite: dict[str, Any], trial: Trial) -> str | None:

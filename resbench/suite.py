@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from resbench.errors import InputError, nearest, unknown
+from resbench.experiment import ARM_FIELDS, Arm, Claim, Comparison, SourceTable
 from resbench.schema import format_input
 from resbench.untrusted import user_path
 
@@ -38,6 +39,8 @@ class EngineOptions(BaseModel):
     """Record the whole step and replay it: ``auto`` (on with CUDA), ``on`` or ``off``."""
     memory_format: str = "channels_last"
     """``channels_last`` or ``contiguous``."""
+    cache_features: bool = True
+    """Compute what a frozen backbone gives for an image once, where that changes nothing but rounding."""
     concurrent_seeds: int = Field(default=1, ge=1)
     """Seeds of one network that train at once, for a GPU that one of them leaves idle. Speed, latency and memory are
     measured before, one at a time, and a seed's accuracy is what it is alone."""
@@ -71,15 +74,23 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
-    models: list[str] = Field(min_length=1)
-    """Registry names; wildcards are welcome."""
+    models: list[str] = []
+    """Registry names; wildcards are welcome. Where there are arms: only those of these networks."""
+    arms: list[Arm] = []
+    """In the place of models, where more than the network differs."""
     description: str = ""
     stem: str = "source"
     dataset: str = "cifar10"
     fallback_dataset: str | None = None
     """Used, and said loudly, where the dataset is neither on disk nor downloadable."""
+    train_images: int | None = Field(default=None, ge=1)
+    """At most so many training images, the same number of each class; all where it is not given."""
+    test_images: int | None = Field(default=None, ge=1)
+    """As ``train_images``, of the test images."""
     input: str | None = None
-    """Such as ``3x224x224``; the dataset's own size where it is not given."""
+    """Such as ``3x224x224``; the dataset's own size where it is not given. One channel makes colour images gray."""
+    num_classes: int | None = Field(default=None, ge=1)
+    """Width of the logits, where a source has more than the dataset has classes."""
     recipe: str = "common"
     budget: str | None = None
     """The recipe's own where it is not given."""
@@ -89,6 +100,12 @@ class Suite(BaseModel):
     """How many (0, 1, ...), or which."""
     weights: str | None = None
     """For models that take them: ``random``, ``default`` or a state-dict file."""
+    fallback_weights: Literal["random"] | None = None
+    """Used, and said loudly, where default weights are neither on disk nor downloadable."""
+    source: SourceTable | None = None
+    """Whose experiment it is."""
+    compare: list[Comparison] = []
+    """Which arms answer which question."""
     engine: EngineOptions = EngineOptions()
     run: RunOptions = RunOptions()
 
@@ -112,14 +129,37 @@ class Suite(BaseModel):
             raise ValueError("give at least one seed, and each only once")
         return seeds
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Suite:
+        """Refuses a suite without models, and tables that name no arm or the same one twice."""
+        if not (self.models or self.arms):
+            raise ValueError("the key 'models' is missing or empty, and there are no [[arms]]")
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError("two [[arms]] have the same name: tables and pages tell them apart by it")
+        claims = self.source.claims if self.source else []
+        paired = (name for pair in self.compare for name in (pair.arm, pair.against))
+        for name in (*(claim.arm for claim in claims), *paired):
+            if name not in names:
+                raise ValueError(f"{name!r} is no arm of it (it has: {', '.join(names) or 'none'})")
+        return self
+
     @property
     def seed_list(self) -> list[int]:
         """The seeds themselves."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
-TABLES: dict[str, type[BaseModel]] = {"engine": EngineOptions, "run": RunOptions}
-"""The tables of a suite file, by name."""
+OPTIONS: dict[str, type[BaseModel]] = {"engine": EngineOptions, "run": RunOptions}
+"""The tables of a suite file whose keys are flags as well, by name."""
+TABLES: dict[str, type[BaseModel]] = {
+    **OPTIONS,
+    "arms": Arm,
+    "source": SourceTable,
+    "claims": Claim,
+    "compare": Comparison,
+}
+"""All of them."""
 
 
 def suite_folders() -> list[Path]:
@@ -129,11 +169,26 @@ def suite_folders() -> list[Path]:
 
 
 def suite_names() -> list[str]:
-    """Returns the names that :func:`load_suite` finds."""
+    """Returns the names of the suites and collections that resbench has."""
     return sorted({path.stem for folder in suite_folders() for path in folder.glob("*.toml")})
 
 
-def load_suite(name: str, **changes: Any) -> Suite:
+def find_suite_file(name: str) -> Path:
+    """Returns the file of a suite or a collection, by its name or its path.
+
+    Raises:
+        InputError: None has that name; a path is taken as it is.
+    """
+    path = user_path(name)
+    if path.suffix == ".toml":
+        return path
+    found = [path for folder in suite_folders() for path in folder.glob("*.toml") if path.stem == name]
+    if not found:
+        raise unknown("suite", name, [*suite_names(), "or the path of a .toml file"])
+    return found[0]
+
+
+def load_suite(name: str, /, **changes: Any) -> Suite:
     """Reads a suite by name or path and applies changes to it.
 
     Args:
@@ -144,23 +199,23 @@ def load_suite(name: str, **changes: Any) -> Suite:
     Raises:
         InputError: There is no such suite, or it is not valid; the message names the key and the nearest.
     """
-    path = user_path(name)
-    if path.suffix != ".toml":
-        found = [path for folder in suite_folders() for path in folder.glob("*.toml") if path.stem == name]
-        if not found:
-            raise unknown("suite", name, [*suite_names(), "or the path of a .toml file"])
-        path = found[0]
+    path = find_suite_file(name)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the suite {str(path)!r}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or digits or brackets beyond Python's limits
         raise InputError(f"the suite {str(path)!r} is not valid TOML: {error}.") from error
+    if "suites" in data:
+        raise InputError(
+            f"{str(path)!r} is a collection of suites: `resbench bench` runs all of them. Here, give one: "
+            f"{', '.join(map(str, data['suites']))}."
+        )
     data.setdefault("name", path.stem)
-    return make_suite(data, where=f"the suite {str(path)!r}", **changes)
+    return make_suite(data, f"the suite {str(path)!r}", **changes)
 
 
-def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any) -> Suite:
+def make_suite(data: dict[str, Any], where: str = "the suite", /, **changes: Any) -> Suite:
     """Checks a suite's fields, with changes applied as in :func:`load_suite`.
 
     Raises:
@@ -168,43 +223,62 @@ def make_suite(data: dict[str, Any], *, where: str = "the suite", **changes: Any
     """
     given = {key: value for key, value in changes.items() if value is not None}
     in_tables = {
-        name: {key: given.pop(key) for key in table.model_fields if key in given} for name, table in TABLES.items()
+        name: {key: given.pop(key) for key in table.model_fields if key in given} for name, table in OPTIONS.items()
     }
     merged = {**data, **given}
     for name, fields in in_tables.items():
         if fields and isinstance(merged.get(name, {}), dict):  # what is not a table is refused below
             merged[name] = {**merged.get(name, {}), **fields}
     try:
-        return Suite.model_validate(merged)
+        suite = Suite.model_validate(merged)
     except ValidationError as error:
-        faults = [_explain(fault) for fault in error.errors()]
+        faults = [explain(fault) for fault in error.errors()]
+        if not {"models", "arms"} & merged.keys():
+            faults.append("the key 'models' is missing")
         raise InputError(f"{where} is not valid: {'; '.join(dict.fromkeys(faults))}.") from error
+    _check_reach(suite, given, where)
+    return suite
 
 
-def _explain(fault: Any) -> str:
+def _check_reach(suite: Suite, given: dict[str, Any], where: str) -> None:
+    """Checks that a change is not one that every arm of a suite says for itself: it would change nothing.
+
+    Raises:
+        InputError: It is.
+    """
+    for name in ARM_FIELDS:
+        if name in given and suite.arms and all(getattr(arm, name) is not None for arm in suite.arms):
+            raise InputError(
+                f"every arm of {where} says its own {name}: {given[name]!r} would change nothing. Leave it out, or "
+                "choose other networks and settings with a suite that has none."
+            )
+
+
+def explain(fault: Any) -> str:
     """Says in a user's words what pydantic found."""
+    message = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:
-        return f"{fault['input']!r} is no key"
+        return message if fault["type"] == "value_error" else f"{fault['input']!r} is no key"
     first, *rest = (str(part) for part in fault["loc"])
     if first == "seeds":  # pydantic adds which of the two forms it tried
         rest = [part for part in rest if part.isdecimal()]
     key = ".".join([first, *rest])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_hint(rest[-1] if rest else first, table=first if rest else None)}"
+        above = [name for name in (first, *rest[:-1]) if name in TABLES] if rest else []
+        return f"unknown key {key!r}{_hint(rest[-1] if rest else first, table=above[-1] if above else None)}"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     if fault["type"] == "model_type":
         return f"the key {key!r} is {fault['input']!r}: it should be a table, [{key}]"
-    message = fault["msg"].removeprefix("Value error, ")
     return f"the key {key!r} is {fault['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _hint(name: str, *, table: str | None) -> str:
     """Says which key an unknown one may be meant for: the same in another table, or the nearest of its own."""
     here = TABLES[table] if table else Suite
-    if table and name in Suite.model_fields:
+    if table in OPTIONS and name in Suite.model_fields:
         return f", it belongs above [{table}]"
-    for other, fields in TABLES.items():
+    for other, fields in OPTIONS.items():
         if other != table and name in fields.model_fields:
             return f", it belongs below [{other}]"
     close = nearest(name, here.model_fields, limit=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -24,11 +24,13 @@ class RunView:
     Args:
         console: Where to write. On a terminal there is a bar; a line for each epoch and trial is written anywhere.
         trials: Those that are going to run.
+        labels: What to call them, by ``trial_id``; their own labels by default.
     """
 
-    def __init__(self, console: Console, trials: Sequence[Trial]) -> None:
+    def __init__(self, console: Console, trials: Sequence[Trial], labels: Mapping[str, str] | None = None) -> None:
         self.console, self.total = console, len(trials)
-        self._width = max((len(trial.label) for trial in trials), default=0)
+        self._labels = {trial.trial_id: trial.label for trial in trials} | dict(labels or {})
+        self._width = max((len(self._label(trial)) for trial in trials), default=0)
         self._started = 0
         self._tasks: dict[str, TaskID] = {}
         self._places: dict[str, str] = {}
@@ -79,12 +81,16 @@ class RunView:
         elif kind == "trial":
             self._end(trial, data)
 
+    def _label(self, trial: Trial) -> str:
+        """Returns what a trial is called."""
+        return self._labels.get(trial.trial_id, trial.label)
+
     def _begin(self, trial: Trial) -> None:
         """Starts a trial's bar."""
         self._started += 1
         self._places[trial.trial_id] = f"[{self._started}/{self.total}]"
         self._tasks[trial.trial_id] = self._progress.add_task(
-            f"{self._places[trial.trial_id]} {trial.label}", total=1.0, status="start", left=""
+            f"{self._places[trial.trial_id]} {self._label(trial)}", total=1.0, status="start", left=""
         )
         if not self.console.is_terminal:
             self._tell(trial, "started")
@@ -110,7 +116,7 @@ class RunView:
 
     def _tell(self, trial: Trial, text: str, *, style: str = "") -> None:
         """Writes one line about a trial."""
-        place, label = self._places[trial.trial_id], printable(trial.label.ljust(self._width))
+        place, label = self._places[trial.trial_id], printable(self._label(trial).ljust(self._width))
         self.console.print(
             Text.assemble((place, "dim"), " ", (label, "bold"), f"  {printable(text)}"),
             style=style,

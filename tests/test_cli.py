@@ -15,7 +15,7 @@ from records import write_folder
 from tiny_folder import make_tiny_folder
 from typer.testing import CliRunner, Result
 
-from resbench import cli
+from resbench import bench, cli
 from resbench.cli import app
 from resbench.executors import local
 from resbench.registry import list_models
@@ -91,7 +91,7 @@ def assert_one_message(result: Result, said: str) -> None:
         (["--budget", "7img"], "a step of 8 images takes 8img"),
         (["--batch-size", "33"], "larger than the training set of tiny (32 images)"),
         (["--input", "32x32"], "cannot read the input '32x32'"),
-        (["--input", "1x32x32"], "Give 3x32x32"),
+        (["--input", "2x32x32"], "Give 3x32x32"),
         (["--device", "gpu"], "unknown device 'gpu'"),
         (["--compile", "maybe"], "unknown compile mode 'maybe'. "),
         (["--cuda-graph", "maybe"], "unknown cuda_graph setting 'maybe'. "),
@@ -212,6 +212,7 @@ def test_an_interrupt_of_any_command_has_exit_code_130(invoke: Invoke, monkeypat
             [
                 *("[suite]", "--models", "--stem", "--dataset", "--data-dir", "--recipe", "--budget", "--seeds"),
                 *("--device", "--precision", "--compile", "--out", "--dry-run", "--input", "--batch-size", "--weights"),
+                *("--train-images", "--test-images", "--no-cache-features"),
                 *("--concurrent-seeds", "--trial-timeout", "--oom", "--memory-limit", "--checkpoint-every"),
                 *("--calibrate", "--no-calibrate", "--retry-failed"),
             ],
@@ -309,7 +310,7 @@ def test_a_fallback_dataset_is_a_warning_on_stderr(
             raise DatasetUnavailableError("there is no cifar10 here")
         return load_dataset(spec, **options)
 
-    monkeypatch.setattr("resbench.plan.load_dataset", load)
+    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
     suite.write_text("fallback_dataset = 'shapes10'\n" + suite.read_text())
     result = invoke("bench", suite, "--dataset", "cifar10", "--dry-run")
     assert result.exit_code == 0, result.output
@@ -319,9 +320,9 @@ def test_a_fallback_dataset_is_a_warning_on_stderr(
 
 def test_the_default_suite_is_cifar10_only_where_cuda_is_and_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [cli._default_suite(device) for device in (None, "auto", "cuda:1", "cpu")] == [*["cifar10"] * 3, "smoke"]
+    assert [bench.default_suite(device) for device in (None, "auto", "cuda:1", "cpu")] == [*["cifar10"] * 3, "smoke"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cli._default_suite(None) == "smoke"
+    assert bench.default_suite(None) == "smoke"
 
 
 def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, suite: Path, tmp_path: Path) -> None:

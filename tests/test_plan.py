@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny_folder import make_tiny_folder
 
-import resbench.plan
+from resbench.arms import expand_models
 from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
-from resbench.plan import Plan, expand_models, plan_suite, resolve_engine
+from resbench.plan import Plan, plan_suite, resolve_engine
 from resbench.registry import list_models
 from resbench.schema import EngineSettings
 from resbench.suite import EngineOptions, make_suite
@@ -123,7 +123,8 @@ def test_an_unknown_model_is_an_error_with_the_nearest_names(name: str, nearest:
         ({"budget": "0ep"}, "'0ep' is not more than zero"),
         ({"budget": "7img"}, "a step of 8 images takes 8img"),
         ({"input": "32"}, "cannot read the input '32'"),
-        ({"input": "1x32x32"}, "Give 3x32x32"),
+        ({"input": "2x32x32"}, "has 2 channels.*Give 3x32x32"),
+        ({"num_classes": 1}, r"num_classes is 1 and tiny has 2 classes"),
         ({"batch_size": 33}, r"larger than the training set of tiny \(32 images\)"),
         ({"dataset": "cifar11"}, "unknown dataset 'cifar11'"),
         ({"dataset": "folder:/nowhere/at/all"}, "/nowhere/at/all"),
@@ -222,7 +223,7 @@ def no_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
             raise DatasetUnavailableError("there is no cifar10 here")
         return load_dataset(spec, **options)
 
-    monkeypatch.setattr(resbench.plan, "load_dataset", load)
+    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
 
 
 @pytest.mark.usefixtures("no_cifar10")
@@ -252,36 +253,26 @@ def test_a_mistake_in_a_dataset_is_an_error_even_with_a_fallback(plan: MakePlan)
         plan(dataset="cifar11", fallback_dataset="shapes10")
 
 
-def test_weights_are_known_by_name_and_contents_and_only_where_a_model_takes_them(
-    tmp_path: Path, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("resbench.plan.create_model", lambda *name, **options: None)  # whatever the file holds
-
-    def identities(folder: str, contents: bytes) -> list[str]:
-        path = tmp_path / folder / "best.pt"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(contents)
-        return [trial.weights for trial in plan(models=["resnet152", "cnn"], weights=str(path)).trials]
-
-    first, cnn = identities("a", b"weights")
-    assert first.startswith("best.pt:")
-    assert cnn == "random"
-    assert identities("b", b"weights") == [first, "random"]
-    assert identities("c", b"other weights")[0] != first
+def test_a_channel_makes_colour_images_gray_and_another_dataset(plan: MakePlan) -> None:
+    (colour,), (gray,) = plan().trials, plan(input="1x8x8").trials
+    assert (gray.input, gray.dataset) == ((1, 8, 8), "tiny-gray")
+    assert gray.dataset_fingerprint != colour.dataset_fingerprint
 
 
-@pytest.mark.parametrize(
-    ("given", "resnet152", "frozen"),
-    [(None, "random", "default"), ("random", "random", "random"), ("default", "default", "default")],
-)
-def test_the_weights_of_a_network_are_its_own_default_unless_given(
-    plan: MakePlan, given: str | None, resnet152: str, frozen: str
-) -> None:
-    trials = plan(models=["resnet152", "resnet152_frozen"], weights=given).trials
-    assert [trial.weights for trial in trials] == [resnet152, frozen]
+def test_a_part_of_the_images_is_another_dataset_of_the_same_classes(plan: MakePlan) -> None:
+    planned = plan(train_images=16, test_images=4)
+    (part,) = planned.trials
+    assert (part.dataset, part.num_classes) == ("tiny-subset", 2)
+    assert part.dataset_fingerprint != plan().trials[0].dataset_fingerprint
+    data = planned.inputs.load()
+    assert (len(data.train), len(data.test), data.fingerprint) == (16, 4, part.dataset_fingerprint)
 
 
-def test_pretrained_weights_are_refused_with_a_stem_they_do_not_fit(plan: MakePlan) -> None:
-    with pytest.raises(InputError, match=r"resnet152_frozen.*source stem only.*--weights random"):
-        plan(models=["cnn", "resnet152_frozen"], stem="cifar")
-    assert plan(models=["resnet152_frozen"], stem="cifar", weights="random").trials[0].weights == "random"
+def test_the_logits_may_be_wider_than_the_dataset_has_classes(plan: MakePlan) -> None:
+    assert plan(num_classes=1000).trials[0].num_classes == 1000
+
+
+def test_images_of_mixed_sizes_are_decoded_as_large_as_a_recipe_crops_from(plan: MakePlan) -> None:
+    assert plan(input="3x256x256", recipe="resnet152_finetune").inputs.resize == (300, 300)
+    assert plan(input="3x256x256").inputs.resize == (256, 256)
+    assert plan().inputs.resize is None

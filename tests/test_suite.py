@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from resbench.budget import parse_budget
+from resbench.arms import plan_arms
+from resbench.collection import is_collection
 from resbench.errors import InputError
-from resbench.recipes import get_recipe
 from resbench.registry import list_models
 from resbench.suite import load_suite, make_suite, parse_input, suite_names
 
@@ -19,14 +19,13 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("name", [name for name in suite_names() if not is_collection(name)])
 def test_a_shipped_suite_loads_and_names_only_what_there_is(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     assert suite.description
     assert set(suite.models) <= set(list_models())
-    recipe = get_recipe(suite.recipe)
-    parse_budget(suite.budget or recipe.budget)
+    assert all(str(arm.budget) for arm in plan_arms(suite))  # networks, stems, recipes and budgets are read there
 
 
 def test_the_two_suites_that_make_bench_needs_are_shipped() -> None:
@@ -70,7 +69,10 @@ def test_a_suite_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Path
         (GOOD + "[engine]\ncuda_graph = false", "the key 'engine.cuda_graph' is False"),
         ("models = 'cnn'", "the key 'models' is 'cnn'"),
         ("models = ['cnn', 3]", "the key 'models.1' is 3"),
-        ("models = []", "the key 'models' is []"),
+        ("models = []", "the key 'models' is missing or empty, and there are no [[arms]]"),
+        ("[[arms]]\nmodel = 'cnn'", "the key 'arms.0.name' is missing"),
+        (GOOD + "train_images = 0", "the key 'train_images' is 0"),
+        (GOOD + "fallback_weights = 'default'", "the key 'fallback_weights' is 'default'"),
         ("budget = '2ep'", "the key 'models' is missing"),
         ("models = [", "not valid TOML"),
         (GOOD + GOOD, "not valid TOML"),

@@ -22,7 +22,7 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Curve:
-    """A model's test accuracy over its training, as mean, least and most over its seeds, in percent."""
+    """A figure over a training, test accuracy in percent unless said, as mean, least and most over the seeds."""
 
     x: list[float]
     mean: list[float]
@@ -49,28 +49,30 @@ class EpochsByTrial:
         return self._epochs.iloc[sorted(place for each in trial_ids for place in self._places.get(each, ()))]
 
 
-def curve(epochs: pd.DataFrame, source: str) -> Curve | None:
+def curve(epochs: pd.DataFrame, source: str, *, of: str = "test_accuracy", factor: float = 100.0) -> Curve | None:
     """Averages the seeds of one model evaluation by evaluation; stops where the first seed stops.
 
     Args:
         epochs: Rows of ``epochs.csv`` of the trials of one model.
         source: The column that becomes x; its mean over the seeds is taken.
+        of: The column that becomes y.
+        factor: What it is multiplied by: accuracies are shown in percent.
 
     Returns:
         The curve, or ``None`` where there is no evaluation.
     """
     trials: dict[str, list[tuple[float, float]]] = {}
-    for trial_id, at, accuracy in zip(epochs["trial_id"], epochs[source], epochs["test_accuracy"], strict=True):
-        trials.setdefault(trial_id, []).append((float(at), 100 * float(accuracy)))
+    for trial_id, at, value in zip(epochs["trial_id"], epochs[source], epochs[of], strict=True):
+        trials.setdefault(trial_id, []).append((float(at), factor * float(value)))
     if not trials:
         return None
     x, mean, low, high = [], [], [], []
     for evaluation in zip(*trials.values(), strict=False):
-        ats, accuracies = zip(*evaluation, strict=True)
+        ats, values = zip(*evaluation, strict=True)
         x.append(sum(ats) / len(ats))
-        mean.append(sum(accuracies) / len(accuracies))
-        low.append(min(accuracies))
-        high.append(max(accuracies))
+        mean.append(sum(values) / len(values))
+        low.append(min(values))
+        high.append(max(values))
     return Curve(x, mean, low, high, len(trials))
 
 

@@ -179,7 +179,7 @@ def failure_table(results: Results) -> Table | None:
     if failed.empty:
         return None
     rows = [
-        [*(Cell(_text(row[column])) for column in columns), Cell(_last_line(row["error"]))] for row in records(failed)
+        [*(Cell(_text(row[column])) for column in columns), Cell(last_line(row["error"]))] for row in records(failed)
     ]
     headers = [*columns, "error"]
     return Table("", headers, rows, text_columns=frozenset(range(6)) - {1})
@@ -212,7 +212,7 @@ def _text(value: Any) -> str:
     return str(value) if present(value) else MISSING
 
 
-def _last_line(error: Any, *, width: int = 200) -> str:
+def last_line(error: Any, *, width: int = 200) -> str:
     """Returns the last line of an error that says something, cut at ``width`` characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] if present(error) else []
     last = lines[-1] if lines else MISSING

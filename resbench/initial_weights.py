@@ -1,0 +1,100 @@
+"""What each arm's network starts from: named, checked by name and shape, and fetched before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+
+from resbench.arms import PlannedArm
+from resbench.errors import InputError
+from resbench.inputs import NAMED_WEIGHTS
+from resbench.registry import create_model
+from resbench.suite import Suite
+from resbench.untrusted import printable, user_path
+
+
+def name_weights(
+    suite: Suite, arms: Sequence[PlannedArm], on_message: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """Names the initial weights of every arm, and makes sure that they are here and fit.
+
+    Args:
+        suite: Whose arms they are.
+        arms: From :func:`~resbench.arms.plan_arms`.
+        on_message: Told what takes time, and why default weights cannot be had.
+
+    Returns:
+        For each arm ``random``, ``default``, or a file's name with the first digits of its sha256; and what the user
+        must know, where some had to fall back.
+
+    Raises:
+        InputError: Weights are given to networks that take none, are not there, or do not fit.
+    """
+    _check_file(suite, arms)
+    known = {weights: _identity(weights) for weights in {arm.weights for arm in arms}}  # a file is read once
+    identities = [known[arm.weights] for arm in arms]
+    for arm, identity in zip(arms, identities, strict=True):
+        if arm.stem != "source" and identity != "random":
+            raise InputError(
+                f"model {arm.model!r} starts from pretrained weights and they fit the source stem only. "
+                "Give --stem source, or --weights random, or leave the model out."
+            )
+    if "default" not in identities:
+        return identities, []
+    return _with_default(suite, arms, identities, on_message)
+
+
+def _is_file(weights: str | None) -> bool:
+    return weights not in (None, *NAMED_WEIGHTS)
+
+
+def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> None:
+    """Checks that a given file is for a network that takes weights, is there, and fits each such network."""
+    if not _is_file(suite.weights):
+        return
+    if not any(_is_file(arm.weights) for arm in arms):
+        models = ", ".join(dict.fromkeys(arm.model for arm in arms))
+        raise InputError(f"weights {suite.weights!r} were given and none of {models} takes weights.")
+    if not user_path(str(suite.weights)).is_file():
+        raise InputError(f"the weights file {suite.weights!r} does not exist.")
+    for model in dict.fromkeys(arm.model for arm in arms if _is_file(arm.weights) and arm.stem == "source"):
+        with torch.device("meta"):  # the file is read, and its names and shapes are held to the network's
+            create_model(model, weights=suite.weights)
+
+
+def _identity(weights: str) -> str:
+    """Names weights without a path: a file is known by its name and what it holds."""
+    if not _is_file(weights):
+        return weights
+    path = user_path(weights)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{printable(path.name)}:{digest[:12]}"
+
+
+def _with_default(
+    suite: Suite, arms: Sequence[PlannedArm], identities: list[str], on_message: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """Fetches torchvision's weights, or falls back where the suite says to what.
+
+    Raises:
+        InputError: They cannot be had and there is no fall-back; the message says where to get them.
+    """
+    from resbench.models.parts.pretrained import WeightsUnavailableError, fetch_default
+
+    try:
+        fetch_default(on_message)
+    except WeightsUnavailableError as error:
+        if suite.fallback_weights is None:
+            raise
+        on_message(str(error))
+        without = [f"{arm.name!r}" for arm, identity in zip(arms, identities, strict=True) if identity == "default"]
+        notice = (
+            f"pretrained weights are neither on disk nor downloadable here: {', '.join(without)} START FROM RANDOM "
+            "WEIGHTS. Their accuracy says nothing about transfer learning. Give a state dict with --weights FILE."
+        )
+        replaced = [suite.fallback_weights if identity == "default" else identity for identity in identities]
+        return replaced, [notice]
+    return identities, []

@@ -1,0 +1,193 @@
+"""What one arm costs against another, in words: ratios with a direction, and only of what may be divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resbench.report.numbers import names, significant
+from resbench.report.sources.runs import ArmRun
+
+COUNTED = 0.05
+"""Relative differences of a measured speed or memory up to this are not counted, as in :mod:`resbench.compare`."""
+_ROUNDING = 1e-6  # of a binary fraction, when it is rounded up
+
+_ENGINE = {
+    "device_name": "device",
+    "precision": "precision",
+    "tf32": "TF32",
+    "memory_format": "memory format",
+    "compiled": "compilation",
+    "compile_mode": "mode of compilation",
+    "cuda_graph": "CUDA graphs",
+    "cpu_threads": "CPU threads",
+}
+"""Columns that two arms must share for their speeds to be divided, and what they are called."""
+_IDENTITY = {
+    "model": "network",
+    "weights": "weights",
+    "recipe": "recipe",
+    "stem": "stem",
+    "dataset": "data",
+    "input": "input",
+    "batch_size": "batch",
+    "budget": "budget",
+    "cached_features": "cached features",
+}
+"""Columns in which two arms may be meant to differ."""
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """One column whose ratio is told."""
+
+    column: str
+    words: str
+    plural: bool = False
+    """Whether it is counted (``fewer``) and not measured (``less``)."""
+    inverse: bool = False
+    """Whether the column is a rate: its reciprocal is what is told."""
+    measured: bool = True
+    in_training: bool = True
+    """Whether a batch that ran in parts makes it incomparable."""
+
+
+_MEASURED = (
+    _Cost("train_images_per_second", "training time an image", inverse=True),
+    _Cost("peak_memory_allocated_mib", "training memory"),
+    _Cost("latency_ms_p50", "latency", in_training=False),
+)
+_COUNTED = (
+    _Cost("macs", "MACs", plural=True, measured=False, in_training=False),
+    _Cost("params", "parameters", plural=True, measured=False, in_training=False),
+)
+
+
+def differences(arm: ArmRun, other: ArmRun) -> Iterator[str]:
+    """Says in what else than the network two arms differ; nothing where the network is all."""
+    differing = [
+        (column, words)
+        for column, words in _IDENTITY.items()
+        if set(arm.distinct(column)) != set(other.distinct(column))
+    ]
+    if [column for column, _ in differing] in ([], ["model"]):
+        return
+    told = [
+        words if column == "model" else f"{words} ({_values(arm, column)} against {_values(other, column)})"
+        for column, words in differing
+    ]
+    yield f"The two differ in {names(told, len(told))}."
+
+
+def cost_sentences(arm: ArmRun, other: ArmRun, floors: dict[str, float]) -> Iterator[str]:
+    """Says what an arm costs against another.
+
+    Args:
+        arm: With a trial that ended ``ok``.
+        other: Likewise.
+        floors: By column, how far the machine was from itself, as a fraction.
+    """
+    found = {cost: ratio for cost in (*_MEASURED, *_COUNTED) if (ratio := _ratio(cost, arm, other)) is not None}
+    alike = [cost for cost in found if _is_alike(cost, found[cost], floors)]
+    told = [
+        names([ratio_words(found[cost], cost.words, plural=cost.plural) for cost in costs if cost in found], len(costs))
+        for costs in ([c for c in part if c in found and c not in alike] for part in (_MEASURED, _COUNTED))
+        if costs
+    ]
+    if told:
+        yield f"Against {other.label}, {arm.label} takes {', with '.join(told)}."
+    same = [cost.words for cost in alike if not cost.measured]
+    if same:
+        yield f"{_capital(names(same))} are the same."
+    near: dict[float, list[str]] = {}
+    for cost in alike:
+        if cost.measured:
+            near.setdefault(_limit(cost, floors), []).append(cost.words)
+    for limit, words in near.items():
+        why = "the noise that was measured here" if limit > COUNTED else "which does not count"
+        verb = "differ" if len(words) > 1 else "differs"
+        rounded_up = math.ceil(1000 * limit - _ROUNDING) / 10
+        yield f"{_capital(names(words))} {verb} by {rounded_up:g} % or less, {why}."
+    yield from _trained(arm, other)
+    yield from _not_compared(arm, other)
+
+
+def cost_words(arm: ArmRun, other: ArmRun, floors: dict[str, float]) -> str:
+    """Says the same in a few words: training time and memory, or nothing where they may not be divided."""
+    found = {cost: ratio for cost in _MEASURED[:2] if (ratio := _ratio(cost, arm, other)) is not None}
+    told = [
+        f"about the same {cost.words}" if _is_alike(cost, ratio, floors) else ratio_words(ratio, cost.words)
+        for cost, ratio in found.items()
+    ]
+    return ", ".join(told)
+
+
+def _ratio(cost: _Cost, arm: ArmRun, other: ArmRun) -> float | None:
+    """Returns what an arm takes over what the other takes; ``None`` where the two may not be divided."""
+    mine, theirs = arm.mean(cost.column), other.mean(cost.column)
+    if not mine or not theirs or (cost.measured and _engine_differences(arm, other)):
+        return None
+    if cost.in_training and (arm.in_parts or other.in_parts):
+        return None
+    return theirs / mine if cost.inverse else mine / theirs
+
+
+def _limit(cost: _Cost, floors: dict[str, float]) -> float:
+    """Returns up to which relative difference a measured cost is called alike."""
+    return max(COUNTED, floors.get(cost.column, 0.0))
+
+
+def _is_alike(cost: _Cost, ratio: float, floors: dict[str, float]) -> bool:
+    """Says whether a ratio is none to tell of: equal where it is counted, within noise where it is measured."""
+    return abs(ratio - 1) <= _limit(cost, floors) if cost.measured else ratio == 1
+
+
+def _trained(arm: ArmRun, other: ArmRun) -> Iterator[str]:
+    """Says how many parameters are trained, where these are not all."""
+    mine, theirs = (each.mean("trainable_params") for each in (arm, other))
+    if mine is None or theirs is None or [mine, theirs] == [each.mean("params") for each in (arm, other)]:
+        return
+    if mine == theirs:
+        yield f"Both train {mine:,.0f} of their parameters."
+    else:
+        yield f"{arm.label} trains {mine:,.0f} of its parameters, {other.label} {theirs:,.0f}."
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def ratio_words(ratio: float, words: str, *, plural: bool = False) -> str:
+    """Writes a ratio with its direction: ``16 % more latency``, ``3.2 % fewer MACs``, ``2.31 times the latency``.
+
+    Args:
+        ratio: Above 0, and not 1.
+        words: What is divided.
+        plural: Whether it is counted: ``fewer parameters`` and ``less latency``.
+    """
+    if not 0.5 < ratio < 2:
+        return f"{significant(ratio, 3)} times the {words}"
+    more = "more" if ratio > 1 else "fewer" if plural else "less"
+    change = 100 * abs(ratio - 1)
+    return f"{significant(change, 2) if change >= 0.01 else 'under 0.01'} % {more} {words}"
+
+
+def _not_compared(arm: ArmRun, other: ArmRun) -> Iterator[str]:
+    """Says why speeds are left out, where they are."""
+    engine = _engine_differences(arm, other)
+    if engine:
+        yield f"Speed and memory are not compared: the arms ran with another {names(engine, len(engine))}."
+    elif arm.in_parts or other.in_parts:
+        which = " and ".join(each.label for each in (arm, other) if each.in_parts)
+        yield f"Training speed and memory are not compared: batches of {which} ran in parts, for memory ran out."
+
+
+def _engine_differences(arm: ArmRun, other: ArmRun) -> list[str]:
+    """Names the settings that two arms do not share."""
+    return [words for column, words in _ENGINE.items() if set(arm.distinct(column)) != set(other.distinct(column))]
+
+
+def _values(arm: ArmRun, column: str) -> str:
+    """Writes what an arm has in a column."""
+    return ", ".join(str(value) for value in arm.distinct(column)) or "none"
