@@ -256,6 +256,8 @@ def rich_table(results: Results, *, width: int | None = None) -> RichTable:
         index: _least_width(header, [row[index].text for table in tables for row in table.rows])
         for index, header in enumerate(headers)
     }
+    if widths:  # titles stand in the first column and wrap between words
+        widths[0] = max(widths[0], *(min(len(word), 30) for table in tables for word in f"{table.title} -".split()))
     dispensable = [header for header in _LEFT_OUT if header in headers]
     left_out: list[str] = []
     while sum(widths.values()) + 2 * len(widths) > (width or Console().width) and len(left_out) < len(dispensable):
