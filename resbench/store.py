@@ -85,9 +85,11 @@ class Store:
                     "Give a folder that you may write to with --out."
                 ) from error
         elif not self.path.is_file():
-            raise InputError(
-                f"no {RECORDS} in {str(folder)!r}: that is not a results folder. `resbench bench --out DIR` makes one."
+            inside = sorted(str(path.parent) for path in folder.glob(f"*/{RECORDS}"))
+            remedy = (
+                f"Give one of those in it: {', '.join(inside)}" if inside else "`resbench bench --out DIR` makes one"
             )
+            raise InputError(f"no {RECORDS} in {str(folder)!r}: that is not a results folder. {remedy}.")
 
     def append(self, event: str, data: dict[str, Any]) -> None:
         """Writes one event and waits until it is on disk.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from click.testing import Result
 from tiny_folder import make_tiny_folder
 from typer.testing import CliRunner
 
+from resbench import bench
 from resbench.cli import app
+from resbench.plan import Plan
+from resbench.report import write_report
 from resbench.report.sources.stored import COLLECTION
-from resbench.store import load_results
+from resbench.store import Store, load_results, planned_record
 
 Invoke = Callable[..., Result]
 
@@ -67,6 +71,25 @@ def both(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Records every trial of a suite as ended, without running it; returns the suites, in their order."""
+    suites: list[str] = []
+
+    def record(plan: Plan, folder: Path, **options: Any) -> int:
+        suites.append(folder.name)
+        store = Store(folder, create=True)
+        arms = [{"name": name, "trial_ids": [trial.trial_id for trial in its]} for name, its in plan.arms.items()]
+        store.append("suite", {"trials": [trial.to_dict() for trial in plan.trials], "arms": arms})
+        for trial in plan.trials:
+            store.append("trial", replace(planned_record(trial), status="ok", test_accuracy=0.5).to_dict())
+        write_report(folder)
+        return 0
+
+    monkeypatch.setattr(bench, "run_and_report", record)
+    return suites
+
+
 def test_a_collection_runs_each_suite_into_a_folder_of_its_own_and_tells_of_all_on_one_page(
     invoke: Invoke, both: Path, tmp_path: Path
 ) -> None:
@@ -105,7 +128,7 @@ def test_a_dry_run_of_a_collection_prints_every_plan_and_makes_no_folder(
 
 
 def test_a_suite_whose_dataset_cannot_be_had_is_named_and_the_exit_code_is_3(
-    invoke: Invoke, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: list[str]
 ) -> None:
     def refuse(*args: object, **options: object) -> None:
         raise OSError("no network in tests")
@@ -117,19 +140,19 @@ def test_a_suite_whose_dataset_cannot_be_had_is_named_and_the_exit_code_is_3(
     result = invoke("bench", both, "--out", out, "--data-dir", tmp_path / "none")
     assert result.exit_code == 3
     assert "two is not run: cifar10 cannot be read" in result.stderr
+    assert recorded == ["one"]
     assert (out / "one" / "README.md").is_file()
     assert not (out / "two").exists()
     assert "Not run: the dataset cifar10 is neither on disk nor downloadable." in (out / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("recorded")
 def test_an_interrupt_leaves_a_page_of_what_ended(
     invoke: Invoke, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resbench import bench
-
     run = bench.run_and_report
 
-    def interrupted(plan: Any, folder: Path, **options: Any) -> int:
+    def interrupted(plan: Plan, folder: Path, **options: Any) -> int:
         if folder.name == "two":
             raise KeyboardInterrupt
         return run(plan, folder, **options)

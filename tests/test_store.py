@@ -114,6 +114,13 @@ def test_a_folder_without_records_is_no_results_folder(tmp_path):
         Store(tmp_path)
 
 
+def test_a_folder_of_results_folders_names_them(tmp_path):
+    for name in ("two", "one"):
+        Store(tmp_path / "all" / name, create=True)
+    with pytest.raises(InputError, match=r"Give one of those in it: \S+/all/one, \S+/all/two\."):
+        Store(tmp_path / "all")
+
+
 def test_a_folder_with_empty_records_has_nothing_measured(store):
     with pytest.raises(NothingMeasuredError):
         load_results(store.folder)

@@ -194,6 +194,17 @@ def test_a_narrow_terminal_breaks_no_number(tmp_path):
     assert "3/3 ok" in text
 
 
+def test_a_group_title_breaks_between_words_only(tmp_path):
+    long = "resnet152_finetune_bn_eval"
+    results = results_of(
+        tmp_path, *(make_record(make_trial("cnn", recipe=recipe)) for recipe in (long, "resnet152_features"))
+    )
+    console = Console(file=io.StringIO(), width=120)
+    console.print(rich_table(results, width=120))
+    assert long in console.file.getvalue()
+    assert "resnet152_features" in console.file.getvalue()
+
+
 def test_a_model_name_is_not_markup(tmp_path):
     results = results_of(tmp_path, make_record(make_trial("[red]net[/red]")))
     console = Console(file=io.StringIO(), width=300)
