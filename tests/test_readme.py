@@ -18,6 +18,8 @@ from resbench import registry
 from resbench.arms import expand_models
 from resbench.cli import app
 from resbench.collection import load_collection
+from resbench.report import write_sources_page
+from resbench.report.sources.stored import COLLECTION
 from resbench.schema import TrialRecord, columns
 from resbench.store import load_results
 from resbench.suite import make_suite, suite_names
@@ -25,6 +27,7 @@ from resbench.suite import make_suite, suite_names
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "results" / "cifar10-jpeg75-cpu"
+SOURCES = ROOT / "results" / "sources-jpeg75-cpu"
 
 
 def blocks(language: str) -> list[str]:
@@ -101,6 +104,26 @@ def test_the_committed_files_are_what_their_records_say() -> None:
     for name in ("trials", "epochs", "profile", "summary", "pairwise"):
         frame: pd.DataFrame = getattr(results, name)
         assert frame.to_csv(index=False) == (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_the_sources_stands_on_their_page() -> None:
+    page = " ".join((SOURCES / "README.md").read_text(encoding="utf-8").split())
+    words = " ".join(README.split())
+    said = ("52.51 ± 0.65", "37.92 ± 4.48", "26 % more training time an image", "17 % more training memory")
+    for text in (*said, "3.2 % more MACs", "6.05 times the training time an image", "23 of 23 planned trials"):
+        assert text in page
+    for text in (*said, "3.2 % more MACs", "6.05 times the training time an image", "23 trials"):
+        assert text in words
+
+
+def test_the_page_of_the_sources_is_what_its_records_say(tmp_path: Path) -> None:
+    for path in (*SOURCES.glob("*/records.jsonl"), *SOURCES.glob("*/README.md"), SOURCES / COLLECTION):
+        target = tmp_path / path.relative_to(SOURCES)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    page, *plots = write_sources_page(tmp_path)
+    assert page.read_text(encoding="utf-8") == (SOURCES / "README.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in plots) == sorted(path.name for path in (SOURCES / "plots").iterdir())
 
 
 def test_the_harness_table_is_that_of_the_committed_measurement(tmp_path: Path) -> None:

@@ -168,8 +168,9 @@ class TestRow:
 
 
 class TestGoingOn:
-    @pytest.mark.parametrize("step", [1, STEPS, STEPS + 2, 2 * STEPS])
-    @pytest.mark.parametrize("budget", ["3ep", "905000flop"])
+    @pytest.mark.parametrize(
+        ("step", "budget"), [(1, "3ep"), (STEPS, "905000flop"), (STEPS + 2, "3ep"), (2 * STEPS, "905000flop")]
+    )
     def test_ends_with_the_same_bits(self, make, tmp_path, monkeypatch, step, budget):
         heads: list[dict[str, torch.Tensor]] = []
         original = Engine.read_totals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -119,14 +120,21 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
+_MOST_PLAIN = 1e4
+"""Values that span more than this ratio have powers of ten as ticks: plain numbers would be too long."""
+
+
 def scale_axis(axes: Axes, values: Iterable[float], *, axis: str = "x", ratio: float = 3.0) -> None:
-    """Makes an axis logarithmic where its values span more than ``ratio``, with plain numbers as ticks."""
+    """Makes an axis logarithmic where its values span more than ``ratio``; its ticks are plain numbers, if not long."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     known = list(values)
     target = axes.xaxis if axis == "x" else axes.yaxis
     if min(known) > 0 and max(known) / min(known) > ratio:
         (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+        if max(known) / min(known) > _MOST_PLAIN:  # the scale's own ticks, as many as there is room for
+            target.set_major_formatter(FuncFormatter(lambda value, _: f"1e{round(math.log10(value))}"))
+            return
         subs = (1.0, 2.0, 5.0) if max(known) / min(known) > 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
         target.set_major_locator(LogLocator(subs=subs))
         target.set_minor_formatter(NullFormatter())

@@ -87,7 +87,8 @@ def arms_figure(title: str, arms: Sequence[ArmRun]) -> Figure | None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     several = any(len(set(frame["trial_id"])) > 1 for _, frame in drawn)
     band = "mean over the seeds; band: least and most of the test curve" if several else ""
-    figure.suptitle(title_of(title, left_out, band), fontsize=10, x=0.01, ha="left")
+    data = dict.fromkeys(name for arm in arms for name in arm.distinct("dataset"))
+    figure.suptitle(title_of(title, f"run on {', '.join(data)}", left_out, band), fontsize=10, x=0.01, ha="left")
     return figure
 
 
