@@ -40,6 +40,7 @@ from resbench.options import (
     TestImages,
     TrainImages,
     TrialTimeout,
+    parse_batch_size,
 )
 
 FAILED_TRIALS = 3
@@ -218,7 +219,7 @@ def profile(
         stem=stem or "source",
         input_shape=input_shape or "3x32x32",
         num_classes=num_classes,
-        batch_sizes=[_batch_size(text) for text in batch_size.split(",")],
+        batch_sizes=[parse_batch_size(text) for text in batch_size.split(",")],
         engine={
             "device": device or "auto",
             "precision": precision or "auto",
@@ -327,17 +328,6 @@ def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 def _split(names: str | None) -> list[str] | None:
     """Splits a comma-separated list."""
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _batch_size(text: str) -> int:
-    """Reads one batch size.
-
-    Raises:
-        InputError: It is not a positive whole number.
-    """
-    if not text.strip().isdecimal() or len(text.strip()) > 9 or int(text) < 1:
-        raise InputError(f"the batch size {text!r} is not a positive whole number. Give such as 1,64,512.")
-    return int(text)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The flags of the command line that verbs share, or that would make a verb's own list long."""
+"""The flags of the command line that verbs share, or that would make a verb's own list long, and how one is read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from resbench.errors import InputError
 
 Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
@@ -68,3 +70,14 @@ RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", rich_help_panel=_RUN, help="Run trials again that failed in this folder before."),
 ]
+
+
+def parse_batch_size(text: str) -> int:
+    """Reads one batch size.
+
+    Raises:
+        InputError: It is not a positive whole number.
+    """
+    if not text.strip().isdecimal() or len(text.strip()) > 9 or int(text) < 1:
+        raise InputError(f"the batch size {text!r} is not a positive whole number. Give such as 1,64,512.")
+    return int(text)
