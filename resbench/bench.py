@@ -110,7 +110,8 @@ def _bench_collection(
 def _introduce(experiment: Experiment, number: int, total: int, folder: Path) -> None:
     """Prints which suite of a collection is next and what is planned; the machine's own warnings once."""
     suite = experiment.suite
-    say(f"\n[{number + 1}/{total}] {suite.name}")
+    say("")
+    say(f"[{number + 1}/{total}] {suite.name}")
     if experiment.plan is None:
         complain(f"{suite.name} is not run: {experiment.missing}", label="warning")
     else:

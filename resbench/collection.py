@@ -115,9 +115,11 @@ def plan_collection(
         InputError: Anything else about a suite is wrong; or no dataset of any can be had.
     """
     experiments = []
+    missing: dict[str, DatasetUnavailableError] = {}  # each is asked for once: a silent server takes its time
     for suite in suites:
         try:
-            experiments.append(Experiment(suite, plan_suite(suite, data_dir=data_dir, on_message=on_message)))
+            plan = plan_suite(suite, data_dir=data_dir, on_message=on_message, missing=missing)
+            experiments.append(Experiment(suite, plan))
         except DatasetUnavailableError as error:
             experiments.append(Experiment(suite, None, str(error)))
         except InputError as error:

@@ -58,7 +58,11 @@ class Plan:
 
 
 def plan_suite(
-    suite: Suite, *, data_dir: Path | None = None, on_message: Callable[[str], None] = lambda message: None
+    suite: Suite,
+    *,
+    data_dir: Path | None = None,
+    on_message: Callable[[str], None] = lambda message: None,
+    missing: dict[str, DatasetUnavailableError] | None = None,
 ) -> Plan:
     """Resolves a suite on this machine and loads its dataset once, so that bad data is found here.
 
@@ -66,6 +70,8 @@ def plan_suite(
         suite: What to run.
         data_dir: Where downloaded datasets are, or go.
         on_message: Told what takes time.
+        missing: Datasets that could not be had a moment ago, by their spec: they are not asked for again, and what
+            cannot be had now is added.
 
     Raises:
         InputError: Any name, number or file of the suite is wrong.
@@ -80,7 +86,7 @@ def plan_suite(
         arms, weights, dropped = _without_repeats(arms, weights)
         notices += dropped
 
-    inputs, dataset, replaced = _load(suite, arms, data_dir, shape, on_message)
+    inputs, dataset, replaced = _load(suite, arms, data_dir, shape, on_message, {} if missing is None else missing)
     num_classes = _width(suite, dataset)
 
     def trial(arm: PlannedArm, start: str, seed: int) -> Trial:
@@ -184,6 +190,7 @@ def _load(
     data_dir: Path | None,
     shape: tuple[int, int, int] | None,
     on_message: Callable[[str], None],
+    missing: dict[str, DatasetUnavailableError],
 ) -> tuple[Inputs, Dataset, list[str]]:
     """Loads the suite's dataset, or the one it falls back to."""
 
@@ -200,11 +207,16 @@ def _load(
 
     chosen, notices = inputs(suite.dataset), []
     try:
+        if suite.dataset in missing:
+            raise missing[suite.dataset]
         dataset = chosen.load(on_message)
     except DatasetUnavailableError as error:
+        is_news = suite.dataset not in missing
+        missing[suite.dataset] = error
         if suite.fallback_dataset is None:
             raise
-        on_message(str(error))
+        if is_news:
+            on_message(str(error))
         notices.append(
             f"{suite.dataset} is neither on disk nor downloadable here: THIS RUN USES {suite.fallback_dataset} "
             f"INSTEAD. Its accuracies say nothing about {suite.dataset}."

@@ -96,7 +96,7 @@ def test_a_collection_runs_each_suite_into_a_folder_of_its_own_and_tells_of_all_
     out = tmp_path / "out"
     result = invoke("bench", both, "--out", out)
     assert result.exit_code == 0, result.output
-    assert "[1/2] one" in result.stdout
+    assert "\n[1/2] one\n" in result.stdout
     assert "[2/2] two" in result.stdout
     assert "cnn seed 0 (as published)" in result.stdout
     for name in ("one", "two"):

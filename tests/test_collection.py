@@ -143,7 +143,10 @@ def test_a_mistake_in_the_last_suite_is_found_before_the_first_runs(write: Write
 def test_a_dataset_that_cannot_be_had_costs_its_suite_and_no_other(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
     def load(spec: str, **options: Any) -> Any:
+        asked.append(spec)
         if spec == "cifar10":
             raise DatasetUnavailableError("there is no cifar10 here")
         return load_dataset(spec, **options)
@@ -154,8 +157,26 @@ def test_a_dataset_that_cannot_be_had_costs_its_suite_and_no_other(
     assert first.plan
     assert [trial.model for trial in first.plan.trials] == ["cnn"]
     assert (second.plan, second.missing) == (None, "there is no cifar10 here")
+    asked.clear()
     with pytest.raises(InputError, match="there is no cifar10 here"):
         plan_collection(load_suites(load_collection(path), dataset="cifar10"))
+    assert asked == ["cifar10"]  # once for both
+
+
+def test_what_stands_in_for_a_missing_dataset_is_told_of_each_suite_and_asked_for_once(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(spec: str, **options: Any) -> Any:
+        if spec == "cifar10":
+            raise DatasetUnavailableError("there is no cifar10 here")
+        return load_dataset(spec, **options)
+
+    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
+    told: list[str] = []
+    suites = load_suites(load_collection(write()), dataset="cifar10", fallback_dataset="shapes10")
+    experiments = plan_collection(suites, on_message=told.append)
+    assert [len(experiment.plan.notices) for experiment in experiments if experiment.plan] == [1, 1]
+    assert told.count("there is no cifar10 here") == 1
 
 
 def test_the_folder_of_a_collection_says_which_suites_it_is_of_and_what_their_sources_said(tmp_path: Path) -> None:
