@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from resbench.arms import plan_arms
 from resbench.data.datasets import DatasetUnavailableError
@@ -17,7 +17,7 @@ from resbench.errors import InputError
 from resbench.plan import Plan, plan_suite
 from resbench.report.sources.stored import COLLECTION
 from resbench.store import write_atomically
-from resbench.suite import Suite, explain, find_suite_file, load_suite
+from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite
 
 
 class Collection(BaseModel):
@@ -25,7 +25,7 @@ class Collection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str
+    name: Annotated[str, AfterValidator(check_folder_name)]
     description: str = ""
     without_cuda: str | None = None
     """The collection that takes its place where there is no CUDA device and no budget is given."""

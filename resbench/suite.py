@@ -23,6 +23,21 @@ LONGEST_NAME = 100
 Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)] | list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]]
 
 
+def check_folder_name(name: str) -> str:
+    """Returns a name that can be a folder's, in the folder where it is made.
+
+    Raises:
+        ValueError: It could lead elsewhere, or could not be shown.
+    """
+    plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\")
+    if not plain or name[:1] in {"", ".", "-", "~"} or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"it names the results folder, so give at most {LONGEST_NAME} printable characters, none of them / or "
+            "\\, the first not . - or ~"
+        )
+    return name
+
+
 class EngineOptions(BaseModel):
     """The ``[engine]`` table: what changes speed, not learning."""
 
@@ -113,13 +128,7 @@ class Suite(BaseModel):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         """Refuses a name that is not one folder's: results go to ``results/NAME`` unless they are told where to go."""
-        plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\")
-        if not plain or name[:1] in {"", ".", "-", "~"} or len(name.encode()) > LONGEST_NAME:
-            raise ValueError(
-                f"it names the results folder, so give at most {LONGEST_NAME} printable characters, none of them / or "
-                "\\, the first not . - or ~"
-            )
-        return name
+        return check_folder_name(name)
 
     @field_validator("seeds")
     @classmethod

@@ -122,6 +122,14 @@ def test_a_collection_without_suites_or_that_is_no_toml_is_refused(tmp_path: Pat
             load_collection(str(path))
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "", ".hidden", "a\\\\b", "~root"])
+def test_a_name_that_leads_out_of_the_results_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(f'name = "{name}"\n[suites.smoke]\n')
+    with pytest.raises(InputError, match="it names the results folder"):
+        load_collection(str(path))
+
+
 def test_a_collection_is_no_suite_and_says_which_suites_it_has(write: Write) -> None:
     assert is_collection(write())
     assert not is_collection("smoke")

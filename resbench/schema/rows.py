@@ -36,8 +36,8 @@ class TrialRecord:
     cached_features: bool | None = None
     """Whether the head of a frozen network was trained on features that were computed once for each image. Throughput,
     ``train_flops_spent`` and the time ledger are then of that training (features count as data, those of test images as
-    evaluation); size, latency, memory and ``train_flops_per_image`` are the whole network's. Empty in older records:
-    nothing was cached then."""
+    evaluation); size, latency, memory and ``train_flops_per_image`` are the whole network's. Nothing was cached before
+    records had it."""
     batch_size: int | None = None
     micro_batch_size: int | None = None
     """Images of one forward and backward pass. Smaller than ``batch_size`` where memory ran out and ``--oom

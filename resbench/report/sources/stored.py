@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from resbench.errors import InputError
 from resbench.experiment import Arm, Comparison, SourceTable
 from resbench.schema import TrialRecord
+from resbench.suite import check_folder_name
 
 COLLECTION = "collection.json"
-LONGEST_NAME = 100
-"""Bytes of a suite's name: it names a folder."""
 
 _FIGURES = frozenset(
     column.name for column in fields(TrialRecord) if str(column.type).removesuffix(" | None") in {"int", "float"}
@@ -60,9 +59,10 @@ class Collection(BaseModel):
     def _name_folders(cls, suites: list[str]) -> list[str]:
         """Refuses names that would lead out of the collection's folder, and one that stands twice."""
         for name in suites:
-            plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\")
-            if not plain or name[:1] in {"", ".", "-", "~"} or len(name.encode()) > LONGEST_NAME:
-                raise ValueError(f"the suite {name!r} cannot name a folder")
+            try:
+                check_folder_name(name)
+            except ValueError as error:
+                raise ValueError(f"the suite {name!r} cannot name a folder") from error
         if len(set(suites)) < len(suites):
             raise ValueError("a suite stands twice in it")
         return suites
