@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: parallel test processes must not fight for cores
 
@@ -68,3 +69,39 @@ def brief_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(latency, "MAX_CALLS", 3)
     monkeypatch.setattr(latency, "MIN_CALLS", 3)
+
+
+@pytest.fixture
+def no_cifar10(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A machine where CIFAR-10 cannot be had; returns the datasets that are asked for, in their order."""
+    from resbench.data.datasets import DatasetUnavailableError, load_dataset
+
+    asked: list[str] = []
+
+    def load(spec: str, **options: Any) -> Any:
+        asked.append(spec)
+        if spec == "cifar10":
+            raise DatasetUnavailableError("there is no cifar10 here")
+        return load_dataset(spec, **options)
+
+    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
+    return asked
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs the command line in this process, as one does whose output goes to a file."""
+    from typer.testing import CliRunner
+
+    from resbench.cli import app
+
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    for name in ("choices", "distortions"):  # one thread a test process is chosen here
+        monkeypatch.setattr(f"resbench.bench.{name}", list)
+
+    def run(*arguments: str | Path, **options: Any) -> Any:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)
+
+    return run

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 from tiny_folder import make_tiny_folder
-from typer.testing import CliRunner
 
 from resbench import bench
-from resbench.cli import app
 from resbench.plan import Plan
 from resbench.report import write_report
 from resbench.report.sources.stored import COLLECTION
@@ -44,18 +42,6 @@ precision = "fp32"
 [run]
 calibrate = false
 """
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    monkeypatch.setenv("TERM", "dumb")
-    for name in ("choices", "distortions"):
-        monkeypatch.setattr(f"resbench.bench.{name}", list)
-
-    def run(*arguments: str | Path, **options: Any) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)
-
-    return run
 
 
 @pytest.fixture

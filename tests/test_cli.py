@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,13 @@ import pytest
 import torch
 from records import write_folder
 from tiny_folder import make_tiny_folder
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from resbench import bench, cli
-from resbench.cli import app
+from resbench import bench
 from resbench.executors import local
-from resbench.registry import list_models
 from resbench.store import load_results
 
 Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs the command line in this process, as one does whose output goes to a file."""
-    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "dumb")
-    for name in ("choices", "distortions"):  # one thread a test process is chosen here
-        monkeypatch.setattr(f"resbench.bench.{name}", list)
-
-    def run(*arguments: str | Path, **options: Any) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -195,79 +177,6 @@ def test_an_interrupt_of_any_command_has_exit_code_130(invoke: Invoke, monkeypat
     assert errors(result.stderr) == ["interrupted; what ended before is recorded"]
 
 
-# Help ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ([], ["list", "profile", "bench", "report", "compare", "reproduce", "env"]),
-        (["list"], ["[pattern]", "--json"]),
-        (
-            ["profile"],
-            ["[models]", "--stem", "--input", "--batch-size", "--precision", "--out", "--device", "--compile"],
-        ),
-        (
-            ["bench"],
-            [
-                *("[suite]", "--models", "--stem", "--dataset", "--data-dir", "--recipe", "--budget", "--seeds"),
-                *("--device", "--precision", "--compile", "--out", "--dry-run", "--input", "--batch-size", "--weights"),
-                *("--train-images", "--test-images", "--no-cache-features"),
-                *("--concurrent-seeds", "--trial-timeout", "--oom", "--memory-limit", "--checkpoint-every"),
-                *("--calibrate", "--no-calibrate", "--retry-failed"),
-            ],
-        ),
-        (["report"], ["folder"]),
-        (["compare"], ["base", "new", "--against", "--threshold", "--json", "--markdown"]),
-        (["reproduce"], ["folder", "trial_id", "--dataset", "--data-dir", "--weights", "--out"]),
-        (["env"], ["--json"]),
-    ],
-    ids=lambda value: " ".join(value[:1]),
-)
-def test_help_names_every_argument_and_flag(invoke: Invoke, command: list[str], words: list[str]) -> None:
-    result = invoke(*command, "--help")
-    assert result.exit_code == 0
-    for word in words:
-        assert word in result.stdout.lower(), word
-    assert max(map(len, result.stdout.splitlines())) <= 80
-
-
-def test_without_a_command_the_help_is_shown(invoke: Invoke) -> None:
-    assert "Compare residual networks" in invoke().output
-
-
-# list, env ----------------------------------------------------------------------------------------------------
-
-
-def test_list_has_a_whole_line_for_each_model_where_it_goes_to_a_file(invoke: Invoke) -> None:
-    result = invoke("list")
-    assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == list_models()
-    assert "…" not in result.stdout
-
-
-def test_list_takes_a_wildcard(invoke: Invoke) -> None:
-    lines = invoke("list", "resnet152*").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["resnet152", "resnet152_frozen"]
-
-
-def test_list_can_print_json(invoke: Invoke) -> None:
-    rows = json.loads(invoke("list", "resnet*", "--json").stdout)
-    assert [row["name"] for row in rows] == list_models("resnet*")
-    assert all(row["source"] and row["summary"] for row in rows)
-
-
-def test_list_cuts_nothing_in_a_terminal_of_80_columns(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.out, "_force_terminal", True)
-    monkeypatch.setenv("TERM", "xterm")
-    lines = invoke("list").stdout.splitlines()
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))
-    assert max(map(len, text.splitlines())) <= 80
-    for row in json.loads(invoke("list", "--json").stdout):
-        for word in f"{row['name']} {row['summary']} {row['source']}".replace("`", "").split():
-            assert word in text
-
-
 def test_a_dry_run_prints_the_plan_and_makes_no_folder(
     invoke: Invoke, suite: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,17 +209,8 @@ def test_a_plan_is_not_cut_or_wrapped_however_long_its_paths_are(invoke: Invoke,
     assert f"results   {out}" in invoke("bench", suite, "--dry-run", "--out", out).stdout.splitlines()
 
 
-def test_a_fallback_dataset_is_a_warning_on_stderr(
-    invoke: Invoke, suite: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from resbench.data.datasets import DatasetUnavailableError, load_dataset
-
-    def load(spec: str, **options: Any) -> Any:
-        if spec == "cifar10":
-            raise DatasetUnavailableError("there is no cifar10 here")
-        return load_dataset(spec, **options)
-
-    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
+@pytest.mark.usefixtures("no_cifar10")
+def test_a_fallback_dataset_is_a_warning_on_stderr(invoke: Invoke, suite: Path) -> None:
     suite.write_text("fallback_dataset = 'shapes10'\n" + suite.read_text())
     result = invoke("bench", suite, "--dataset", "cifar10", "--dry-run")
     assert result.exit_code == 0, result.output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_folder import make_tiny_folder
@@ -19,7 +18,6 @@ from resbench.collection import (
     plan_collection,
     write_collection,
 )
-from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
 from resbench.report.sources.stored import COLLECTION, read_collection
 from resbench.suite import load_suite, suite_names
@@ -148,38 +146,20 @@ def test_a_mistake_in_the_last_suite_is_found_before_the_first_runs(write: Write
         plan_collection(load_suites(load_collection(write("recipe = 'comon'"))))
 
 
-def test_a_dataset_that_cannot_be_had_costs_its_suite_and_no_other(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def load(spec: str, **options: Any) -> Any:
-        asked.append(spec)
-        if spec == "cifar10":
-            raise DatasetUnavailableError("there is no cifar10 here")
-        return load_dataset(spec, **options)
-
-    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
+def test_a_dataset_that_cannot_be_had_costs_its_suite_and_no_other(write: Write, no_cifar10: list[str]) -> None:
     path = write("dataset = 'cifar10'")
     first, second = plan_collection(load_suites(load_collection(path)))
     assert first.plan
     assert [trial.model for trial in first.plan.trials] == ["cnn"]
     assert (second.plan, second.missing) == (None, "there is no cifar10 here")
-    asked.clear()
+    no_cifar10.clear()
     with pytest.raises(InputError, match="there is no cifar10 here"):
         plan_collection(load_suites(load_collection(path), dataset="cifar10"))
-    assert asked == ["cifar10"]  # once for both
+    assert no_cifar10 == ["cifar10"]  # once for both
 
 
-def test_what_stands_in_for_a_missing_dataset_is_told_of_each_suite_and_asked_for_once(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load(spec: str, **options: Any) -> Any:
-        if spec == "cifar10":
-            raise DatasetUnavailableError("there is no cifar10 here")
-        return load_dataset(spec, **options)
-
-    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
+@pytest.mark.usefixtures("no_cifar10")
+def test_what_stands_in_for_a_missing_dataset_is_told_of_each_suite_and_asked_for_once(write: Write) -> None:
     told: list[str] = []
     suites = load_suites(load_collection(write()), dataset="cifar10", fallback_dataset="shapes10")
     experiments = plan_collection(suites, on_message=told.append)

@@ -216,16 +216,6 @@ def test_a_budget_of_flops_is_checked_for_every_model_and_what_it_names_is_accep
     assert plan(models=["cnn"], budget="1e9flop").trials
 
 
-@pytest.fixture
-def no_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(spec: str, **options: Any) -> Any:
-        if spec == "cifar10":
-            raise DatasetUnavailableError("there is no cifar10 here")
-        return load_dataset(spec, **options)
-
-    monkeypatch.setattr("resbench.data.datasets.load_dataset", load)
-
-
 @pytest.mark.usefixtures("no_cifar10")
 def test_a_dataset_that_cannot_be_had_stops_a_suite_without_a_fallback(plan: MakePlan) -> None:
     with pytest.raises(DatasetUnavailableError, match="there is no cifar10 here"):

@@ -46,7 +46,7 @@ def each(images: torch.Tensor, work: Callable[[torch.Tensor, int], torch.Tensor]
     return torch.stack([work(image, number) for number, image in enumerate(images)])
 
 
-def compare(
+def assert_alike(
     ours: Callable[[torch.Tensor], torch.Tensor],
     theirs: Callable[[torch.Tensor, int], torch.Tensor],
     *,
@@ -68,7 +68,7 @@ class TestGeometry:
     @EVERY_SIZE
     @pytest.mark.parametrize("target", [(14, 14), (5, 4), (9, 14), (18, 7), (3, 20)], ids=str)
     def test_resize(self, channels, size, target):
-        compare(
+        assert_alike(
             lambda images: augment.resize(images, *target),
             lambda image, _: TF.resize(image, list(target), InterpolationMode.BILINEAR, antialias=True),
             images=bytes_of(channels, size),
@@ -164,7 +164,7 @@ class TestColour:
         jitter = ColourJitter(**{**dict.fromkeys(PROPERTIES, 0.0), name: strength})
         numbers = torch.full((4, COUNT), 0.123)  # the draws of the others are there, and of no account
         numbers[list(PROPERTIES).index(name)] = DRAWS
-        compare(
+        assert_alike(
             lambda images: augment.colour_jitter(images, jitter, numbers),
             lambda image, i: theirs(image, AMOUNTS[i] * strength),
             images=bytes_of(channels),
@@ -182,7 +182,7 @@ class TestColour:
                 image = work(image, (2 * draw - 1) * getattr(jitter, name))
             return image
 
-        compare(
+        assert_alike(
             lambda images: augment.colour_jitter(images, jitter, numbers),
             theirs,
             images=bytes_of(channels),
@@ -203,7 +203,7 @@ class TestColour:
     @BOTH_CHANNELS
     @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 1.0])
     def test_grayscale_of_images_that_draw_less_than_the_probability(self, channels, probability):
-        compare(
+        assert_alike(
             lambda images: augment.grayscale(images, probability, DRAWS),
             lambda image, i: TF.rgb_to_grayscale(image, channels) if DRAWS[i] < probability else image,
             images=bytes_of(channels),
