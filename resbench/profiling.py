@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resbench.arms import expand_models
 from resbench.errors import NothingMeasuredError
 from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
-from resbench.plan import resolve_engine
+from resbench.planning.arms import expand_models
+from resbench.planning.plan import resolve_engine
 from resbench.registry import check_stem, model_entry
 from resbench.schema import ProfileRecord, columns
 from resbench.store import Store

@@ -17,7 +17,7 @@ from resbench.locks import device_lock, folder_lock
 from resbench.machine import calibrate_machine
 from resbench.measure.ruler import Ruler
 from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
-from resbench.plan import Plan, plan_suite
+from resbench.planning.plan import Plan, plan_suite
 from resbench.schema import Trial
 from resbench.store import Results, Standing, Store
 from resbench.suite import Suite, load_suite, make_suite
@@ -158,7 +158,7 @@ def open_run(plan: Plan, out: Path, *, retry_failed: bool = False) -> Iterator[S
     """Takes a results folder for a plan, which is made where there is none; no other process runs in it meanwhile.
 
     Args:
-        plan: From :func:`resbench.plan.plan_suite`.
+        plan: From :func:`resbench.planning.plan.plan_suite`.
         out: The results folder.
         retry_failed: Whether trials that failed here before are run again.
 
@@ -176,7 +176,7 @@ def run_plan(plan: Plan, out: Path, *, retry_failed: bool = False, **options: An
     """Runs a plan's trials that have not yet ended in this folder, and derives its tables.
 
     Args:
-        plan: From :func:`resbench.plan.plan_suite`.
+        plan: From :func:`resbench.planning.plan.plan_suite`.
         out: The results folder; made where it does not exist.
         retry_failed: Whether trials that failed here before are run again.
         **options: Of :meth:`SuiteRun.run`.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resbench.errors import InputError
-from resbench.plan import Plan
+from resbench.planning.plan import Plan
 from resbench.store import Standing
 
 _MOST_SHOWN = 60

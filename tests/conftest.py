@@ -99,7 +99,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "dumb")
     for name in ("choices", "distortions"):  # one thread a test process is chosen here
-        monkeypatch.setattr(f"resbench.bench.{name}", list)
+        monkeypatch.setattr(f"resbench.cli.suites.{name}", list)
 
     def run(*arguments: str | Path, **options: Any) -> Any:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)

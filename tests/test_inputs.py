@@ -7,7 +7,7 @@ from tiny_folder import make_tiny_folder
 
 import resbench
 from resbench.inputs import Inputs
-from resbench.stored_trial import find_trial, inputs_of
+from resbench.rerun.stored_trial import find_trial, inputs_of
 from resbench.suite import make_suite
 
 

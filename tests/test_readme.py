@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from benchmarks.harness.table import Rows
 from resbench import registry
-from resbench.arms import expand_models
 from resbench.cli import app
-from resbench.collection import load_collection
+from resbench.planning.arms import expand_models
+from resbench.planning.collection import load_collection
 from resbench.report import write_sources_page
 from resbench.report.sources.stored import COLLECTION
 from resbench.schema import TrialRecord, columns

@@ -17,7 +17,7 @@ from tiny_folder import TRAIN_IMAGES, make_tiny_folder
 import resbench
 from resbench.errors import InputError
 from resbench.executors import local
-from resbench.plan import plan_suite
+from resbench.planning.plan import plan_suite
 from resbench.run import open_run, run_plan
 from resbench.schema import EpochRecord, ProfileRecord, Trial, TrialRecord, columns
 from resbench.store import Results, Store, load_results, planned_record
@@ -230,7 +230,7 @@ def test_weights_are_read_once_and_not_for_each_model_and_seed(folder: Path, mon
         asked.append(weights)
         return "random"
 
-    monkeypatch.setattr("resbench.initial_weights._identity", identity)
+    monkeypatch.setattr("resbench.planning.initial_weights._identity", identity)
     assert len(plan_suite(suite_of(folder, seeds=50)).trials) == 50 * len(MODELS)
     assert asked == ["random"]
 
@@ -256,7 +256,9 @@ def test_a_trial_that_fails_leaves_a_row_that_says_why_and_the_others_run(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "wrong.pt")
-    monkeypatch.setattr("resbench.initial_weights.create_model", lambda *name, **options: None)  # as if it had changed
+    monkeypatch.setattr(
+        "resbench.planning.initial_weights.create_model", lambda *name, **options: None
+    )  # as if it had changed
     monkeypatch.setattr(local, "trial_job", process_jobs.trial_without_profile)
     suite = suite_of(folder, models=["resnet152_frozen", "cnn"], seeds=1, budget="1steps")
     results = resbench.run_suite(suite, out=tmp_path / "out", weights=str(tmp_path / "wrong.pt"))

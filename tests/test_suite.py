@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from resbench.arms import plan_arms
-from resbench.collection import is_collection
 from resbench.errors import InputError
+from resbench.planning.arms import plan_arms
+from resbench.planning.collection import is_collection
 from resbench.registry import list_models
 from resbench.suite import load_suite, make_suite, parse_input, suite_names
 

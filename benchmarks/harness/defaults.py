@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.harness.rows import REPEATS, Setting
-from resbench.arms import expand_models
 from resbench.devices import resolve_device
+from resbench.planning.arms import expand_models
 from resbench.precision import resolve_precision
 
 DEFAULTS = {

@@ -95,7 +95,7 @@ def measure(folder: Path, size: int) -> Costs:
         images = draw_images(Path(scratch) / "images")
         marks = [(time.perf_counter(), peak_mib())]
 
-        from resbench.plan import plan_suite
+        from resbench.planning.plan import plan_suite
         from resbench.suite import make_suite
 
         models, seeds = list(MODELS), size // len(MODELS)

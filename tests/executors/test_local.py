@@ -15,7 +15,7 @@ from resbench.errors import StorageError
 from resbench.executors import local
 from resbench.executors.local import run_trials
 from resbench.executors.process import Exit
-from resbench.plan import Plan, plan_suite
+from resbench.planning.plan import Plan, plan_suite
 from resbench.store import Store, load_results
 from resbench.suite import make_suite
 

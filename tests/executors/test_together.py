@@ -16,7 +16,7 @@ from tiny_folder import make_tiny_folder
 from resbench.errors import InputError
 from resbench.executors import local
 from resbench.executors.process import Exit, Task, run_in_processes
-from resbench.plan import Plan, plan_suite
+from resbench.planning.plan import Plan, plan_suite
 from resbench.run import run_plan
 from resbench.store import Store, load_results
 from resbench.suite import make_suite

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from resbench.arms import expand_models
 from resbench.errors import InputError
+from resbench.planning.arms import expand_models
 from resbench.registry import create_model, list_models, model_entry
 
 timm = pytest.importorskip("timm")

@@ -16,10 +16,10 @@ from records import make_epochs, make_record, make_trial
 from rich.console import Console
 
 from resbench import console
+from resbench.live.view import RunView
 from resbench.schema import Trial
 from resbench.store import Store, load_results
 from resbench.untrusted import printable
-from resbench.view import RunView
 
 HERE = "here"
 """The folder inside which everything must stay."""

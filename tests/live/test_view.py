@@ -8,8 +8,8 @@ import pytest
 from records import make_record, make_trial
 from rich.console import Console
 
+from resbench.live.view import RunView, _duration
 from resbench.schema import Trial
-from resbench.view import RunView, _duration
 
 EPOCH = {"epoch": 12.5, "train_loss": 1.25, "test_accuracy": 0.8765, "train_images_per_second": 12_345.6}
 PROGRESS = {"fraction": 0.45, "images_per_second": 12_345.6, "seconds_left": 4354.0}

@@ -14,7 +14,7 @@ from records import write_folder
 from tiny_folder import make_tiny_folder
 from typer.testing import Result
 
-from resbench import bench
+from resbench.cli import suites
 from resbench.executors import local
 from resbench.store import load_results
 
@@ -220,9 +220,9 @@ def test_a_fallback_dataset_is_a_warning_on_stderr(invoke: Invoke, suite: Path) 
 
 def test_the_default_suite_is_cifar10_only_where_cuda_is_and_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [bench.default_suite(device) for device in (None, "auto", "cuda:1", "cpu")] == [*["cifar10"] * 3, "smoke"]
+    assert [suites.default_suite(device) for device in (None, "auto", "cuda:1", "cpu")] == [*["cifar10"] * 3, "smoke"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert bench.default_suite(None) == "smoke"
+    assert suites.default_suite(None) == "smoke"
 
 
 def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, suite: Path, tmp_path: Path) -> None:

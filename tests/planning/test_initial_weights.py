@@ -13,7 +13,7 @@ from tiny_folder import make_tiny_folder
 from resbench.errors import InputError
 from resbench.models.parts import pretrained
 from resbench.models.parts.pretrained import WeightsUnavailableError
-from resbench.plan import Plan, plan_suite
+from resbench.planning.plan import Plan, plan_suite
 from resbench.registry import create_model
 from resbench.suite import make_suite
 
@@ -63,7 +63,9 @@ def weights_of(planned: Plan) -> dict[str, str]:
 def test_weights_are_known_by_name_and_contents_and_only_where_a_model_takes_them(
     tmp_path: Path, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resbench.initial_weights.create_model", lambda *name, **options: None)  # whatever is in it
+    monkeypatch.setattr(
+        "resbench.planning.initial_weights.create_model", lambda *name, **options: None
+    )  # whatever is in it
 
     def identities(folder: str, contents: bytes) -> list[str]:
         path = tmp_path / folder / "best.pt"

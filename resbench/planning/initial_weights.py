@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from resbench.arms import PlannedArm
 from resbench.errors import InputError
 from resbench.inputs import NAMED_WEIGHTS
+from resbench.planning.arms import PlannedArm
 from resbench.registry import create_model
 from resbench.suite import Suite
 from resbench.untrusted import printable, user_path
@@ -22,7 +22,7 @@ def name_weights(
 
     Args:
         suite: Whose arms they are.
-        arms: From :func:`~resbench.arms.plan_arms`.
+        arms: From :func:`~resbench.planning.arms.plan_arms`.
         on_message: Told what takes time, and why default weights cannot be had.
 
     Returns:

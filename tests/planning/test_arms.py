@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tiny_folder import make_tiny_folder
 
-from resbench.arms import plan_arms
 from resbench.errors import InputError
-from resbench.plan import Plan, plan_suite
+from resbench.planning.arms import plan_arms
+from resbench.planning.plan import Plan, plan_suite
 from resbench.suite import make_suite
 
 ARMS = [

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny_folder import make_tiny_folder
 
-from resbench.arms import expand_models
 from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
-from resbench.plan import Plan, plan_suite, resolve_engine
+from resbench.planning.arms import expand_models
+from resbench.planning.plan import Plan, plan_suite, resolve_engine
 from resbench.registry import list_models
 from resbench.schema import EngineSettings
 from resbench.suite import EngineOptions, make_suite

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.console import complain
 from resbench.errors import InputError
+from resbench.rerun.stored_trial import StoredTrial
 from resbench.schema import MEASURING_VERSION, Trial
-from resbench.stored_trial import StoredTrial
 
 if TYPE_CHECKING:
     from resbench.inputs import Inputs

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tiny_folder import make_tiny_folder
 
-from resbench.bench import run_and_report
-from resbench.plan import Plan, plan_suite
+from resbench.cli.suites import run_and_report
+from resbench.planning.plan import Plan, plan_suite
 from resbench.schema import Trial
 from resbench.store import Store, planned_record
 from resbench.suite import make_suite

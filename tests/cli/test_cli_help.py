@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from typer.testing import Result
 
-from resbench import cli
+from resbench import console
 from resbench.registry import list_models
 
 Invoke = Callable[..., Result]
@@ -78,7 +78,7 @@ def test_list_can_print_json(invoke: Invoke) -> None:
 
 
 def test_list_cuts_nothing_in_a_terminal_of_80_columns(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.out, "_force_terminal", True)
+    monkeypatch.setattr(console.out, "_force_terminal", True)
     monkeypatch.setenv("TERM", "xterm")
     lines = invoke("list").stdout.splitlines()
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from resbench.arms import PlannedArm, plan_arms
 from resbench.budget import plan_spending
 from resbench.conduct import Conduct
 from resbench.data.datasets import Dataset, DatasetUnavailableError
 from resbench.devices import resolve_device
 from resbench.errors import InputError, unknown
-from resbench.initial_weights import name_weights
 from resbench.inputs import Inputs
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
+from resbench.planning.arms import PlannedArm, plan_arms
+from resbench.planning.initial_weights import name_weights
 from resbench.precision import resolve_precision
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, RunOptions, Suite, parse_input

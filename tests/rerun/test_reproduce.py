@@ -13,15 +13,16 @@ from tiny_folder import make_tiny_folder
 from typer.testing import CliRunner
 
 import resbench
-from resbench import circumstances, provenance, reproduce
-from resbench.circumstances import MEANS, Check, bits_expected, check_machine
+from resbench import provenance
 from resbench.cli import app
 from resbench.data.datasets import load_dataset
 from resbench.devices import open_device
 from resbench.errors import InputError
+from resbench.rerun import circumstances, reproduce
+from resbench.rerun.circumstances import MEANS, Check, bits_expected, check_machine
+from resbench.rerun.stored_trial import StoredTrial, find_trial
 from resbench.schema import MEASURING_VERSION, EngineSettings, Trial
 from resbench.store import Store, load_results
-from resbench.stored_trial import StoredTrial, find_trial
 from resbench.suite import make_suite
 
 Invoke = Callable[..., Any]

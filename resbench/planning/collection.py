@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from resbench.arms import plan_arms
 from resbench.data.datasets import DatasetUnavailableError
 from resbench.errors import InputError
-from resbench.plan import Plan, plan_suite
+from resbench.planning.arms import plan_arms
+from resbench.planning.plan import Plan, plan_suite
 from resbench.report.sources.stored import COLLECTION
 from resbench.store import write_atomically
 from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_folder import make_tiny_folder
 
-from resbench.arms import plan_arms
-from resbench.collection import (
+from resbench.errors import InputError
+from resbench.planning.arms import plan_arms
+from resbench.planning.collection import (
     Experiment,
     is_collection,
     load_collection,
@@ -18,7 +19,6 @@ from resbench.collection import (
     plan_collection,
     write_collection,
 )
-from resbench.errors import InputError
 from resbench.report.sources.stored import COLLECTION, read_collection
 from resbench.suite import load_suite, suite_names
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 from tiny_folder import make_tiny_folder
 
-from resbench import bench
-from resbench.plan import Plan
+from resbench.cli import suites as front
+from resbench.planning.plan import Plan
 from resbench.report import write_report
 from resbench.report.sources.stored import COLLECTION
 from resbench.store import Store, load_results, planned_record
@@ -72,7 +72,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_report(folder)
         return 0
 
-    monkeypatch.setattr(bench, "run_and_report", record)
+    monkeypatch.setattr(front, "run_and_report", record)
     return suites
 
 
@@ -136,14 +136,14 @@ def test_a_suite_whose_dataset_cannot_be_had_is_named_and_the_exit_code_is_3(
 def test_an_interrupt_leaves_a_page_of_what_ended(
     invoke: Invoke, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = bench.run_and_report
+    run = front.run_and_report
 
     def interrupted(plan: Plan, folder: Path, **options: Any) -> int:
         if folder.name == "two":
             raise KeyboardInterrupt
         return run(plan, folder, **options)
 
-    monkeypatch.setattr(bench, "run_and_report", interrupted)
+    monkeypatch.setattr(front, "run_and_report", interrupted)
     result = invoke("bench", both, "--out", tmp_path / "out", "--models", "cnn")
     assert result.exit_code == 130
     page = (tmp_path / "out" / "README.md").read_text()

@@ -9,7 +9,11 @@ from typing import Any
 
 import torch
 
-from resbench.collection import (
+from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
+from resbench.environment import choices, distortions
+from resbench.errors import NothingMeasuredError, ResbenchError
+from resbench.live.view import RunView
+from resbench.planning.collection import (
     Experiment,
     is_collection,
     load_collection,
@@ -17,17 +21,13 @@ from resbench.collection import (
     plan_collection,
     write_collection,
 )
-from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
-from resbench.environment import choices, distortions
-from resbench.errors import NothingMeasuredError, ResbenchError
-from resbench.plan import Plan, plan_suite
+from resbench.planning.plan import Plan, plan_suite
 from resbench.report import write_report, write_sources_page
 from resbench.report.tables import rich_table
 from resbench.run import SuiteRun, open_run
 from resbench.schema import Trial, format_input
 from resbench.store import Results
 from resbench.suite import load_suite
-from resbench.view import RunView
 
 
 def bench(

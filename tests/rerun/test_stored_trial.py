@@ -8,9 +8,9 @@ import pytest
 from records import make_record, make_trial
 
 from resbench.errors import InputError, NothingMeasuredError
+from resbench.rerun.stored_trial import find_trial, inputs_of
 from resbench.schema import Trial
 from resbench.store import Store
-from resbench.stored_trial import find_trial, inputs_of
 
 SUITE = {"name": "pets", "dataset": "folder:/data/pets", "fallback_dataset": None, "input": None, "weights": None}
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resbench.circumstances import MEANS, Check, bits_expected, check_data, check_machine
 from resbench.compare.again import IDENTICAL, NOT_COMPARABLE, OUTSIDE, Remeasured, remeasured
 from resbench.console import complain, out, print_table, say
 from resbench.errors import InputError
 from resbench.report.numbers import MISSING, percent, significant
+from resbench.rerun.circumstances import MEANS, Check, bits_expected, check_data, check_machine
+from resbench.rerun.stored_trial import StoredTrial, find_trial, inputs_of
 from resbench.schema import Trial, format_input
-from resbench.stored_trial import StoredTrial, find_trial, inputs_of
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -87,10 +87,10 @@ def _watched(stored: StoredTrial) -> dict[str, Any]:
 
 def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any]) -> Results:
     """Runs the trial again into a folder of its own and returns what that holds."""
-    from resbench.plan import COMPILE_MODES, Plan, resolve_conduct
+    from resbench.live.view import RunView
+    from resbench.planning.plan import COMPILE_MODES, Plan, resolve_conduct
     from resbench.run import run_plan
     from resbench.suite import make_suite
-    from resbench.view import RunView
 
     engine = trial.engine
     mode = engine.compile_mode if engine.compile else None

@@ -1,0 +1,1 @@
+"""From a suite to its planned trials: every name resolved, every mistake found before anything is measured."""

@@ -1,0 +1,1 @@
+"""A stored trial found again in its records, its circumstances held to today's, and run once more."""
