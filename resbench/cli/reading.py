@@ -45,9 +45,39 @@ def list_command(
 
 
 @with_exit_codes
-def report(folder: Annotated[Path, typer.Argument(help="A results folder, or a collection's.")]) -> None:
-    """Rebuild the CSV files, tables and plots of a results folder from its records."""
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="A results folder or a collection's; several: side by side.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="Print the tables alone, as markdown, latex or csv.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="With --format, the columns to print, such as accuracy,params,macs.")
+    ] = None,
+    names: Annotated[str | None, typer.Option(help="What to call several folders, such as before,after.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the page of several folders goes; without it they are printed.")
+    ] = None,
+) -> None:
+    """Rebuild the CSV files, tables and plots of a results folder from its records, or put several side by side.
+
+    With --format nothing is written: the comparison tables are printed, to be pasted into a paper or a pull request.
+    """
+    if columns is not None and form is None:
+        raise InputError("--columns is for tables to paste: give a --format, such as latex.")
+    if len(folders) > 1:
+        _report_several(folders, form, columns, names, out_folder)
+    elif names is not None or out_folder is not None:
+        raise InputError("--names and --out are for several results folders side by side: give two folders or more.")
+    elif form is not None:
+        _print_tables(folders[0], form, columns)
+    else:
+        _report_one(folders[0])
+
+
+def _report_one(folder: Path) -> None:
+    """Rebuilds what is derived from the records of a results folder, or of a collection."""
     from resbench.report import rebuild_collection, write_report
+    from resbench.report.profiles import profile_sets, rich_profile
     from resbench.report.sources.stored import COLLECTION
     from resbench.report.tables import rich_table
     from resbench.store import Store
@@ -57,8 +87,60 @@ def report(folder: Annotated[Path, typer.Argument(help="A results folder, or a c
     else:
         results = Store(folder).derive()
         written = write_report(folder, results=results)
-        print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
+        width = None if out.is_terminal else WHOLE
+        if results.trials.empty:
+            for found in profile_sets(results.profile):
+                print_table(rich_profile(found.title, found.rows, width=width))
+        else:
+            print_table(rich_table(results, width=width))
     say(f"{count(len(written), 'file')} written in {folder}")
+
+
+def _print_tables(folder: Path, form: str, columns: str | None) -> None:
+    """Prints the comparison tables of a results folder and nothing else."""
+    from resbench.report.printed import check_format, printed_report
+    from resbench.report.sources.stored import COLLECTION
+    from resbench.store import load_results
+
+    check_format(form)
+    if (folder / COLLECTION).is_file():
+        raise InputError(f"{str(folder)!r} is a collection: --format prints one of the results folders in it.")
+    typer.echo(printed_report(load_results(folder), form, columns), nl=False)
+
+
+def _report_several(
+    folders: list[Path], form: str | None, columns: str | None, names: str | None, out_folder: Path | None
+) -> None:
+    """Puts results folders side by side: on a page, as text to paste, or else in the terminal."""
+    from resbench.report.columns import parse_columns
+    from resbench.report.printed import check_format
+    from resbench.report.side_by_side import (
+        QUANTITIES,
+        printed_side_by_side,
+        read_side_by_side,
+        sentences,
+        side_by_side_tables,
+        write_side_by_side,
+    )
+    from resbench.report.terminal import rich_of
+
+    if form is not None:
+        check_format(form)
+    quantities = {name: metric.name for name, metric in QUANTITIES.items()}
+    chosen = None if columns is None else parse_columns(columns, quantities)
+    called = None if names is None else [name.strip() for name in names.split(",")]
+    found = read_side_by_side(folders, called)
+    written = write_side_by_side(found, out_folder) if out_folder is not None else []
+    if form is not None:
+        typer.echo(printed_side_by_side(found, form, chosen), nl=False)
+    else:
+        for sentence in sentences(found):
+            say(sentence)
+        say("")
+        for about, table in side_by_side_tables(found) if not written else ():
+            print_table(rich_of(table, about))
+    if written:
+        (complain if form is not None else say)(f"{count(len(written), 'file')} written in {out_folder}")
 
 
 @with_exit_codes

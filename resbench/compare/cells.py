@@ -76,18 +76,20 @@ class MeasuredCell:
         return ", ".join(sorted(set(self.failures.values())))
 
 
-def read_cells(trials: pd.DataFrame) -> list[MeasuredCell]:
+def read_cells(trials: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> list[MeasuredCell]:
     """Returns a folder's cells in the order in which they were planned.
 
     Args:
         trials: The columns of ``trials.csv``.
+        metrics: What to read of each; ``train_clock_s`` (data + step) may be among their columns.
     """
-    _, places = split_cells(trials)
-    columns = Columns(trials)  # as recorded: what a trial never knew is unknown here, and no other seed's
-    return [_read(columns, cell.tolist()) for cell in places]
+    filled, places = split_cells(trials)
+    # As recorded: what a trial never knew is unknown here, and no other seed's.
+    columns = Columns(trials.assign(train_clock_s=filled["train_clock_s"]))
+    return [_read(columns, cell.tolist(), metrics) for cell in places]
 
 
-def _read(columns: Columns, places: list[int]) -> MeasuredCell:
+def _read(columns: Columns, places: list[int], metrics: Sequence[Metric]) -> MeasuredCell:
     """Reads one cell out of a folder's columns."""
     seeds, statuses = columns["seed"], columns["status"]
     ok = [place for place in places if statuses[place] == "ok"]
@@ -102,7 +104,7 @@ def _read(columns: Columns, places: list[int]) -> MeasuredCell:
             for place in ok
             if (value := columns[metric.source][place]) is not None
         )
-        for metric in METRICS
+        for metric in metrics
     }
     suspicions = {
         seeds[place]: columns["verdict_reasons"][place] or "no reason recorded"

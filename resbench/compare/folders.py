@@ -145,11 +145,16 @@ def _judged(base: MeasuredCell, new: MeasuredCell, metric: Metric, limit: Limit)
 
 def _doubts(base: MeasuredCell, new: MeasuredCell, metric: Metric) -> Iterator[str]:
     """Yields what makes a verdict less certain than its p: other seeds, suspect trials."""
-    seeds = [cell.seeds(metric) for cell in (base, new)]
-    if seeds[0] != seeds[1]:
-        left, right = (", ".join(map(str, side)) for side in seeds)
-        yield f"means over different seeds: {left} -> {right}"
+    yield from other_seeds(base, new, metric)
     for side, cell in (("BASE", base), ("NEW", new)):
         if cell.suspicions:
             which = f"{len(cell.suspicions)} of {count(len(cell.ok_seeds), 'trial')}"
             yield f"suspect in {side} ({which}): {'; '.join(dict.fromkeys(cell.suspicions.values()))}"
+
+
+def other_seeds(base: MeasuredCell, new: MeasuredCell, metric: Metric) -> Iterator[str]:
+    """Yields which seeds two means are over, where these are not the same."""
+    seeds = [cell.seeds(metric) for cell in (base, new)]
+    if seeds[0] != seeds[1]:
+        left, right = (", ".join(map(str, side)) for side in seeds)
+        yield f"means over different seeds: {left} -> {right}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from resbench.report.groups import Group
 from resbench.report.numbers import duration, present, significant
-from resbench.report.style import ModelStyle, new_figure, plain, title_of
+from resbench.report.style import ModelStyle, legend_beside, new_figure, plain, title_of
 from resbench.report.tables import LEDGER
 from resbench.stats import mean
 
@@ -43,7 +43,7 @@ def throughput_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | N
     for column, (title, source) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), column + 1)
         values = [float(row[source]) if present(row[source]) else 0.0 for row in rows]
-        axes.barh(range(len(rows)), values, height=0.65, color=[styles[row["label"]].colour for row in rows])
+        axes.barh(range(len(rows)), values, height=0.65, color=[_colour(styles[row["label"]]) for row in rows])
         for position, value in enumerate(values):
             axes.annotate(
                 significant(value) if value else "not measured",
@@ -95,12 +95,17 @@ def ledger_figure(group: Group, styles: dict[str, ModelStyle]) -> Figure | None:
             va="center",
             fontsize=8,
         )
-    axes.set_xlim(0, 1.15 * max(starts) or 1.0)
+    axes.set_xlim(0, 1.2 * max(starts) or 1.0)
     axes.set_xlabel("wall time of a trial (s)")
     _name_rows(axes, [styles[label].name for label in labels])
     axes.set_title(title_of("Where the time went, mean of a trial", group.title, group.caption))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    legend_beside(axes)
     return figure
+
+
+def _colour(style: ModelStyle) -> str:
+    """Returns a bar's colour: one grey for all that have none, for no bar is told apart by its shade."""
+    return "#BDBDBD" if style.muted else style.colour
 
 
 def _height(rows: int) -> float:

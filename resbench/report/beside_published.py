@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from resbench.published import Figure, run_to_run_sd
+from resbench.report.formats import markdown
 from resbench.report.numbers import MISSING, percent
-from resbench.report.tables import Cell, Table, markdown
+from resbench.report.tables import Cell, Table
 
 if TYPE_CHECKING:
     from rich.console import Group as RichGroup

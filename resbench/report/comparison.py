@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from resbench.report.formats import markdown
 from resbench.report.groups import MOST_SHOWN
 from resbench.report.numbers import MISSING, count, percent, significant
-from resbench.report.tables import Cell, Table, markdown
+from resbench.report.tables import Cell, Table
 
 if TYPE_CHECKING:
     from rich.console import Group as RichGroup

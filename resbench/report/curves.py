@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resbench.report.groups import Group
-from resbench.report.style import ModelStyle, new_figure, title_of
+from resbench.report.style import ModelStyle, legend_beside, new_figure, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
 CURVES = (
     ("epochs", "epoch", "epoch (passes over the training set)"),
     ("time", "train_clock_s", "train clock: data + step (s)"),
+    ("flops", "train_flops_spent", "training FLOPs spent"),
 )
-"""Name in ``learning_curves_NAME``, column of ``epochs.csv`` and axis label of the two plots."""
+"""Name in ``learning_curves_NAME``, column of ``epochs.csv`` and axis label of the three plots."""
+
+
+_SOURCES = ("epoch", "train_clock_s", "train_flops_spent")
+"""Columns of ``epochs.csv`` that a curve can be drawn over."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class EpochsByTrial:
     """
 
     def __init__(self, epochs: pd.DataFrame) -> None:
-        self._epochs = epochs[["trial_id", "test_accuracy", *(source for _, source, _ in CURVES)]]
+        self._epochs = epochs[["trial_id", "test_accuracy", *_SOURCES]]
         self._places: dict[str, list[int]] = {}
         for place, trial_id in enumerate(epochs["trial_id"]):
             self._places.setdefault(trial_id, []).append(place)
@@ -91,33 +97,51 @@ def curves_figure(
     curves = {}
     for label in group.shown:
         found = curve(epochs.of(group.ok(label, "trial_id")), source)
-        if found:
+        if found and all(map(math.isfinite, found.x)):  # records of old may not know it
             curves[label] = found
-    if not any(len(data.x) > 1 for data in curves.values()):
+    if not any(len(data.x) > 1 for data in curves.values()) or not any(data.x[-1] for data in curves.values()):
         return None
+    unit, in_unit = _unit(source, max(data.x[-1] for data in curves.values()))
     figure = new_figure(height_in=max(4.2, 0.9 + 0.19 * len(curves)))
     axes = figure.add_subplot()
     # The legend lists the models in the order in which their curves end, best first.
     for label, data in sorted(curves.items(), key=lambda item: -item[1].mean[-1]):
         style = styles[label]
+        x = [at / unit for at in data.x]
         axes.plot(
-            data.x,
+            x,
             data.mean,
             color=style.colour,
             marker=style.marker,
-            markersize=4.5,
+            markersize=3.5 if style.muted else 4.5,
             markeredgecolor="white",
             markeredgewidth=0.4,
-            markevery=max(1, len(data.x) // 8),
-            linewidth=1.4,
+            markevery=max(1, len(x) // 8),
+            linewidth=0.9 if style.muted else 1.4,
+            zorder=1.9 if style.muted else 2.1,
             label=style.name,
         )
-        if data.seeds > 1:
-            axes.fill_between(data.x, data.low, data.high, color=style.colour, alpha=0.15, linewidth=0)
-    axes.set_xlabel(axis)
+        if data.seeds > 1 and not style.muted:  # twenty bands would be one grey area
+            axes.fill_between(x, data.low, data.high, color=style.colour, alpha=0.15, linewidth=0)
+    axes.set_xlabel(f"{axis}{in_unit}")
     axes.set_ylabel("test accuracy (%)")
-    band = ", band: min to max over seeds" if any(data.seeds > 1 for data in curves.values()) else ""
-    axes.set_title(title_of(f"Learning curves{band}", group.title, group.caption))
+    coloured = any(styles[label].muted for label in curves)
+    axes.set_title(title_of("Learning curves", group.title, group.caption, _band(curves.values(), coloured)))
     axes.set_xlim(left=0)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    legend_beside(axes)
     return figure
+
+
+def _band(curves: Iterable[Curve], only_coloured: bool) -> str:
+    """Says what the bands are, where there are any."""
+    if not any(data.seeds > 1 for data in curves):
+        return ""
+    return "band: min to max over seeds" + (", of models in colour" if only_coloured else "")
+
+
+def _unit(source: str, longest: float) -> tuple[float, str]:
+    """Returns what to divide an axis by, and how its label says so: FLOPs are counted in thousands of thousands."""
+    if source != "train_flops_spent":
+        return 1.0, ""
+    exponent = 3 * (math.floor(math.log10(longest)) // 3)
+    return 10.0**exponent, f" (1e{exponent})" if exponent else ""

@@ -82,7 +82,7 @@ class Group:
     @property
     def slug(self) -> str:
         """The title as the beginning of a file name; empty where the title is."""
-        return re.sub(r"[^0-9a-z]+", "-", self.title.lower()).strip("-")
+        return slug_of(self.title)
 
     @cached_property
     def top(self) -> list[str]:
@@ -127,6 +127,11 @@ class Group:
         """Returns one column of a model's trials that ended ``ok``, less those where it is empty."""
         values = (self.columns[column][place] for place in self.ok_places.get(label, ()))
         return [value for value in values if value is not None]
+
+
+def slug_of(title: str) -> str:
+    """Returns a title as a part of a file's name: letters a to z, digits and hyphens."""
+    return re.sub(r"[^0-9a-z]+", "-", title.lower()).strip("-")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

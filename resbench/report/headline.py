@@ -29,6 +29,44 @@ def headline(group: Group) -> str:
     return f"{where}, {' '.join(_ranked(group, rows) if group.top else _unranked(rows))}"
 
 
+def cost_sentence(group: Group) -> Iterator[str]:
+    """Says which model is the cheapest to train, and what that costs in accuracy: one sentence, or none.
+
+    There is none where no two models have a training time that can be compared.
+
+    Args:
+        group: Trials that may be compared.
+    """
+    rows = [
+        row
+        for row in group.rows
+        if present(row["test_accuracy_mean"])
+        and present(row["train_clock_s_mean"])
+        and row["label"] not in group.in_parts
+    ]
+    if len(rows) < 2:
+        return
+    best = max(rows, key=lambda row: row["test_accuracy_mean"])
+    cheapest = min(rows, key=lambda row: row["train_clock_s_mean"])
+    if cheapest is best:
+        second = min((row for row in rows if row is not best), key=lambda row: row["train_clock_s_mean"])
+        yield (
+            f"{best['label']} is also the cheapest to train, at {_share(best, second)} of the training time of "
+            f"{second['label']}, the next."
+        )
+        return
+    if {best["label"], cheapest["label"]} <= set(group.top):
+        accuracy = "and these runs do not separate its accuracy"
+    else:
+        accuracy = f"and is {percent(best['test_accuracy_mean'] - cheapest['test_accuracy_mean'])} points below it"
+    yield f"{cheapest['label']} takes {_share(cheapest, best)} of the training time of {best['label']}, {accuracy}."
+
+
+def _share(row: dict[str, Any], other: dict[str, Any]) -> str:
+    """Writes what share of another model's training time a model takes."""
+    return f"{100 * row['train_clock_s_mean'] / other['train_clock_s_mean']:.0f} %"
+
+
 def _ranked(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:
     """Says what the tiers say."""
     ranked = [row for row in rows if present(row["tier"])]

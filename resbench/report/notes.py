@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from resbench.report.columns import ACCURACY, HEADERS, INTERVAL, OF_WHOLE_BATCHES, TIER
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
 from resbench.stats.power import ALPHA, POWER, detectable_gap, seeds_needed
@@ -18,8 +19,22 @@ _MOST_SEEDS = 3
 """Suspect seeds of a model whose reasons a note gives; ``trials.csv`` has all."""
 
 
-def table_notes(group: Group) -> list[str]:
-    """Says what spread, interval and tier are, which rows have none and why, and what the marks mean."""
+def table_notes(group: Group, columns: Collection[str] = tuple(HEADERS)) -> list[str]:
+    """Says what spread, interval and tier are, which rows have none and why, and what the marks mean.
+
+    Args:
+        group: The models of the table.
+        columns: The names of those that it has: nothing is said of what it does not show.
+    """
+    notes = _accuracy_notes(group) if {ACCURACY, INTERVAL, TIER} & {*columns} else []
+    if any(record["ok"] < record["planned"] for record in group.rows):
+        notes.append("Trials that did not end ok enter no mean.")
+    in_parts = _in_parts(group) if OF_WHOLE_BATCHES & {*columns} else ()
+    return [*notes, *_suspect(group), *in_parts]
+
+
+def _accuracy_notes(group: Group) -> list[str]:
+    """Says what stands beside the accuracies."""
     notes = []
     seeds = {int(row["n"]) for row in group.rows}
     if any(number > 1 for number in seeds):
@@ -36,10 +51,7 @@ def table_notes(group: Group) -> list[str]:
             f"{which} one run of one seed: it has no interval, no tier and no probability of a place on the Pareto "
             "front, and small gaps mean nothing."
         )
-    notes += _without_tier(group)
-    if any(record["ok"] < record["planned"] for record in group.rows):
-        notes.append("Trials that did not end ok enter no mean.")
-    return [*notes, *_suspect(group), *_in_parts(group)]
+    return [*notes, *_without_tier(group)]
 
 
 def _smallest_gap(group: Group) -> Iterator[str]:

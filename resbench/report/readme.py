@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 
 from resbench.errors import NothingMeasuredError
 from resbench.report.details import method, run_table, trial_notes
+from resbench.report.formats import markdown
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import headline
 from resbench.report.numbers import count, escape
 from resbench.report.pairs import front_table, pair_table
-from resbench.report.tables import Table, comparison_table, failure_table, ledger_table, markdown
+from resbench.report.profile_page import (
+    NOT_TRAINED,
+    NOTES,
+    PAGE,
+    picture,
+    profile_section,
+    relative,
+    write_profile_page,
+)
+from resbench.report.tables import Table, comparison_table, failure_table, ledger_table
 from resbench.stats.power import ALPHA
 from resbench.store import Store, write_atomically
 
@@ -20,18 +30,16 @@ if TYPE_CHECKING:
     from resbench.report.plots import Plot
     from resbench.store import Results
 
-PAGE = "README.md"
-NOTES = "NOTES.md"
-"""A person's own words on the results; the page shows them, and no rebuild touches them."""
 SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
 """The plots that the page shows; it links to the others."""
 
 
 def write_report(folder: Path, *, results: Results | None = None, most_plotted: int | None = None) -> list[Path]:
-    """Rebuilds the CSV files, ``README.md`` and ``plots/`` of a results folder from its records.
+    """Rebuilds the CSV files, ``README.md``, ``report.html`` and ``plots/`` of a results folder from its records.
 
     Every file is replaced as a whole; what a person wrote into ``NOTES.md`` becomes part of the page. Where no
-    trial ended ``ok`` the page is written all the same, for it shows how each trial ended.
+    trial ended ``ok`` the pages are written all the same, for they show how each trial ended. Where there is no trial
+    and networks were profiled, the pages say what they cost.
 
     Args:
         folder: A folder with a ``records.jsonl``.
@@ -40,27 +48,32 @@ def write_report(folder: Path, *, results: Results | None = None, most_plotted: 
             others have none. By default :data:`~resbench.report.plots.MOST_PLOTTED`.
 
     Returns:
-        The page and the plots, in the order in which they were written.
+        The pages and the plots, in the order in which they were written.
 
     Raises:
         InputError: There is no such folder, or its records cannot be read.
         NothingMeasuredError: The records are empty, or no trial ended ``ok``.
     """
+    from resbench.report.html import write_html_page
     from resbench.report.plots import MOST_PLOTTED, plotted_groups, write_plots
 
     if results is None:
         results = Store(folder).derive()
+    if results.trials.empty and len(results.profile):
+        page, *plots_of_profiles = write_profile_page(results)
+        return [page, write_html_page(results), *plots_of_profiles]
     groups = comparable_groups(results.trials)
     plotted = plotted_groups(groups, MOST_PLOTTED if most_plotted is None else most_plotted)
-    plots = write_plots(plotted, results.epochs, folder)
+    plots = write_plots(plotted, results.epochs, folder, results.profile)
     page = folder / PAGE
     text = render(results, groups, plots, plotted)
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
+    interactive = write_html_page(results, groups)
     if not (results.trials["status"] == "ok").any():
         raise NothingMeasuredError(
             f"no trial in {str(folder)!r} ended ok: there is nothing to compare. {page} says how each ended."
         )
-    return [page, *(path for plot in plots for path in plot.files)]
+    return [page, interactive, *(path for plot in plots for path in plot.files)]
 
 
 def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plotted: Sequence[Group]) -> str:
@@ -92,7 +105,8 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
         )
     plots_of: dict[int, list[Plot]] = {}
     for plot in plots:
-        plots_of.setdefault(id(plot.group), []).append(plot)
+        if plot.group is not None:
+            plots_of.setdefault(id(plot.group), []).append(plot)
     for group in groups:
         parts += _comparison(group, plots_of.get(id(group), []))
     failures = failure_table(results)
@@ -119,25 +133,27 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
         "Means over each model's trials that ended ok.",
         [(group, ledger_table(group)) for group in groups],
     )
+    alone = results.profile[results.profile["trial_id"].isna()]
+    by_batch = [plot for plot in plots if plot.group is None]
+    if len(alone) or by_batch:
+        parts += ["## Against batch size", NOT_TRAINED if len(alone) else "", *profile_section(alone, by_batch)]
     parts += ["## What was run", markdown(run_table(trials, names))]
     has_hits = bool(results.pairwise["images_low"].notna().any())
     parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials, has_hits=has_hits))]
     parts.append(
-        "This page and its plots are derived from `records.jsonl`; `resbench report` rebuilds them. The "
-        "tables behind them are `trials.csv`, `epochs.csv`, `profile.csv`, `summary.csv` and `pairwise.csv`."
+        "This page and its plots are derived from `records.jsonl`; `resbench report` rebuilds them. `report.html` "
+        "beside it holds the same, to be sorted, filtered and pointed at, and opens without a network. The tables "
+        "behind both are `trials.csv`, `epochs.csv`, `profile.csv`, `summary.csv` and `pairwise.csv`."
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:
     """Returns the headline, the table and the plots of one group."""
     shown = [plot for kind in SHOWN for plot in plots if plot.kind == kind]
     parts = [*_heading(group, 2), escape(headline(group)), markdown(comparison_table(group))]
-    for plot in shown:
-        png, svg = (f"{path.parent.name}/{path.name}" for path in plot.files)
-        title = plot.title[0].upper() + plot.title[1:]
-        parts.append(f"[![{title}]({png})]({svg})")
-    others = [f"[{plot.title}]({_relative(plot)})" for plot in plots if plot not in shown]
+    parts += [picture(plot) for plot in shown]
+    others = [f"[{escape(plot.title)}]({relative(plot)})" for plot in plots if plot not in shown]
     if others:
         parts.append(f"More plots: {', '.join(others)}.")
     if plots and group.caption:
@@ -155,10 +171,6 @@ def _section(heading: str, words: str, tables: Sequence[tuple[Group, Table | Non
     for group, table in there:
         parts += [*_heading(group, 3), markdown(table)]
     return parts
-
-
-def _relative(plot: Plot) -> str:
-    return f"{plot.files[0].parent.name}/{plot.files[0].name}"
 
 
 def _heading(group: Group, level: int) -> list[str]:

@@ -30,8 +30,12 @@ TITLE_WIDTH = 100
 # Okabe and Ito, https://jfly.uni-koeln.de/color/; their yellow is left out, for it cannot be read on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">")
-"""Eleven to seven colours: 77 models differ in one or the other."""
+"""Eleven to seven colours: no two models that share a colour share a marker."""
+MOST_COLOURED = 2 * len(COLOURS)
+"""Models that all have a colour. Of more, only the first seven: three that share one could not be told apart."""
 GREY = "#767676"
+GREYS = ("#9A9A9A", "#BDBDBD", "#7A7A7A")
+"""Of the models without a colour."""
 INK = "#222222"
 """Of text: names are told apart by their place, since half of the colours are too light to read."""
 
@@ -60,14 +64,24 @@ class ModelStyle:
     name: str
     colour: str
     marker: str
+    muted: bool = False
+    """Whether it is one of many and has no colour of its own: it is drawn thinner, behind the others."""
 
 
 def model_styles(labels: Iterable[str]) -> dict[str, ModelStyle]:
-    """Gives every model a colour and a marker, by its place among all models of a report."""
-    return {
-        label: ModelStyle(_name(label), COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
-        for index, label in enumerate(dict.fromkeys(labels))
-    }
+    """Gives every model a colour and a marker, by its place among all models of a report.
+
+    Args:
+        labels: Where there are more than :data:`MOST_COLOURED`, the first have a colour and the others are grey.
+    """
+    distinct = list(dict.fromkeys(labels))
+    coloured = len(distinct) if len(distinct) <= MOST_COLOURED else len(COLOURS)
+    styles = {}
+    for index, label in enumerate(distinct):
+        muted = index >= coloured
+        colour = GREYS[index % len(GREYS)] if muted else COLOURS[index % len(COLOURS)]
+        styles[label] = ModelStyle(_name(label), colour, MARKERS[index % len(MARKERS)], muted)
+    return styles
 
 
 def _name(label: str) -> str:
@@ -101,6 +115,11 @@ def new_figure(height_in: float) -> Figure:
 def title_of(*lines: str) -> str:
     """Joins the lines of a plot's title that say something."""
     return "\n".join(shorten(printable(line), TITLE_WIDTH) for line in lines if line)
+
+
+def legend_beside(axes: Axes) -> None:
+    """Puts the legend to the right of the axes and below the height of their title, which may be longer than they."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 
 def lay_out(figure: Figure) -> None:

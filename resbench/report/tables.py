@@ -1,15 +1,16 @@
-"""The tables of a results folder: cells are formatted here, once, for Markdown and for the terminal."""
+"""The tables of a results folder: cells are formatted here, once, for pages, papers and the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
+from resbench.report.columns import ACCURACY, COLUMNS, HEADERS, INTERVAL, STATUS, TIER, Column
 from resbench.report.groups import Group, comparable_groups, records
 from resbench.report.notes import IN_PARTS, SUSPECT, table_notes
-from resbench.report.numbers import MISSING, duration, escape, percent, present, significant
+from resbench.report.numbers import MISSING, percent, present
 from resbench.stats import mean
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Cell:
     text: str
     best: bool = False
     """Whether it is the best of its column."""
+    order: float | None = None
+    """What a page that sorts goes by, where the text alone would not do."""
 
 
 @dataclass(frozen=True)
@@ -53,61 +56,25 @@ class Table:
     """Indices of the columns that align left."""
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One column of the comparison: where its number comes from, how it reads, which end of it is better."""
-
-    header: str
-    source: str
-    write: Callable[[Any], str]
-    better: Callable[[list[float]], float]
-    needs_whole_batches: bool = False
-    """Whether a model whose batches ran in parts cannot be compared in it."""
-
-
-def _millions(value: Any) -> str:
-    return significant(value / 1e6 if present(value) else None)
-
-
-_COLUMNS = (
-    _Column("params (M)", "params", _millions, min),
-    _Column("MACs (M)", "macs", _millions, min),
-    _Column("test accuracy (%)", "test_accuracy_mean", percent, max),
-    _Column("train images/s", "train_images_per_second_mean", significant, max, True),
-    _Column("inference images/s", "inference_images_per_second_mean", significant, max),
-    _Column("latency p50 (ms)", "latency_ms_p50_mean", lambda value: significant(value, 3), min),
-    _Column("step p50 (ms)", "step_ms_p50_mean", lambda value: significant(value, 3), min, True),
-    _Column("train memory (MiB)", "peak_memory_allocated_mib_mean", significant, min, True),
-    _Column("train time", "train_clock_s_mean", duration, min, True),
-)
-
-
-_ACCURACY = "test_accuracy_mean"
-_INTERVAL, _TIER = "95 % interval", "tier"
-"""Columns beside the accuracy, where a model of the table has more than one seed."""
-
-_LEFT_OUT = (
-    "step p50 (ms)",
-    "inference images/s",
-    "latency p50 (ms)",
-    _INTERVAL,
-    "train memory (MiB)",
-    "MACs (M)",
-)
+_LEFT_OUT = tuple(HEADERS[name] for name in ("step", "inference", "latency", INTERVAL, "memory", "macs"))
 """What a narrow terminal does without, first to last; the page has all columns."""
 
 
-def comparison_tables(results: Results) -> list[Table]:
+def comparison_tables(results: Results, columns: Sequence[str] | None = None) -> list[Table]:
     """Returns one comparison table for each set of trials that may be compared.
 
     A table has one row a model; a model without an ``ok`` trial has a row that says so.
+
+    Args:
+        results: What a results folder holds.
+        columns: As :func:`comparison_table` takes them.
     """
     groups = comparable_groups(results.trials)
     with_spread = any(map(_has_spread, groups))  # in all or in none, for a terminal shows them as one table
-    return [comparison_table(group, with_spread=with_spread) for group in groups]
+    return [comparison_table(group, with_spread=with_spread, columns=columns) for group in groups]
 
 
-def comparison_table(group: Group, *, with_spread: bool | None = None) -> Table:
+def comparison_table(group: Group, *, with_spread: bool | None = None, columns: Sequence[str] | None = None) -> Table:
     """Returns what each model of a group costs and what it reached, as means over its seeds.
 
     The best of a column is marked. In accuracy these are all models that the data do not separate from the most
@@ -116,43 +83,60 @@ def comparison_table(group: Group, *, with_spread: bool | None = None) -> Table:
     Args:
         group: The models.
         with_spread: Whether there are columns for interval and tier; by default where a model has two seeds.
+        columns: Names of :data:`~resbench.report.columns.HEADERS`, in their order; by default all that say something.
     """
-    with_spread = _has_spread(group) if with_spread is None else with_spread
-    headers, rows = ["model"], [[Cell(record["label"])] for record in group.rows]
-    for column in _COLUMNS:
-        headers.append(column.header)
-        for row, cell in zip(rows, _cells(group, column), strict=True):
-            row.append(cell)
-        if column.source == _ACCURACY and with_spread:
-            headers += [_INTERVAL, _TIER]
-            for row, record in zip(rows, group.rows, strict=True):
-                row += [Cell(_half_width(record)), Cell(_tiers(record["tier"]))]
-    for row, record in zip(rows, group.rows, strict=True):
-        mark = f" {SUSPECT}" if record["label"] in group.doubts else ""
-        row.append(Cell(f"{record['ok']}/{record['planned']} ok{mark}"))
-    headers.append("status")
-    left = {index for index, header in enumerate(headers) if header in {"model", _TIER, "status"}}
-    return Table(group.title, headers, rows, table_notes(group), frozenset(left))
+    if columns is None:
+        with_spread = _has_spread(group) if with_spread is None else with_spread
+        columns = [name for name in HEADERS if with_spread or name not in (INTERVAL, TIER)]
+    by_name = {column.name: column for column in COLUMNS}
+    parts = [_words(group, name) if name not in by_name else _cells(group, by_name[name]) for name in columns]
+    suspect_beside = "" if STATUS in columns else f" {SUSPECT}"
+    labels = [Cell(label + (suspect_beside if label in group.doubts else "")) for label in group.labels]
+    headers = ["model", *(HEADERS[name] for name in columns)]
+    left = {0, *(index for index, name in enumerate(columns, start=1) if name in (TIER, STATUS))}
+    rows = [list(row) for row in zip(labels, *parts, strict=True)]
+    return Table(group.title, headers, rows, table_notes(group, columns), frozenset(left))
 
 
-def _cells(group: Group, column: _Column) -> list[Cell]:
+def _words(group: Group, name: str) -> list[Cell]:
+    """Returns the cells of a column that has no figure of its own."""
+    cells = []
+    for row in group.rows:
+        if name == INTERVAL:
+            cells.append(Cell(_half_width(row), order=_number(row["test_accuracy_ci95"])))
+        elif name == TIER:
+            cells.append(Cell(_tiers(row["tier"])))
+        else:
+            mark = f" {SUSPECT}" if row["label"] in group.doubts else ""
+            cells.append(Cell(f"{row['ok']}/{row['planned']} ok{mark}"))
+    return cells
+
+
+def _cells(group: Group, column: Column) -> list[Cell]:
     """Returns one column's cells, the best of them marked."""
     labels = group.labels
     values = [record[column.source] for record in group.rows]
     texts = [column.write(value) for value in values]
-    if column.source == _ACCURACY:
+    if column.name == ACCURACY:
         spreads = (_spread(record) for record in group.rows)
         return [
-            Cell(text + spread, best=label in group.top)
-            for label, text, spread in zip(labels, texts, spreads, strict=True)
+            Cell(text + spread, best=label in group.top, order=_number(value))
+            for label, text, spread, value in zip(labels, texts, spreads, values, strict=True)
         ]
     apart = group.in_parts if column.needs_whole_batches else {}
     known = [float(value) for label, value in zip(labels, values, strict=True) if present(value) and label not in apart]
     best = column.write(column.better(known)) if len(known) > 1 else None
     return [
-        Cell(f"{text} {IN_PARTS}") if label in apart and text != MISSING else Cell(text, best=text == best)
-        for label, text in zip(labels, texts, strict=True)
+        Cell(f"{text} {IN_PARTS}", order=_number(value))
+        if label in apart and text != MISSING
+        else Cell(text, best=text == best, order=_number(value))
+        for label, text, value in zip(labels, texts, values, strict=True)
     ]
+
+
+def _number(value: Any) -> float | None:
+    """Returns a figure as what a page sorts by."""
+    return float(value) if present(value) else None
 
 
 def _has_spread(group: Group) -> bool:
@@ -217,24 +201,6 @@ def last_line(error: Any, *, width: int = 200) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] if present(error) else []
     last = lines[-1] if lines else MISSING
     return last if len(last) <= width else f"{last[: width - 1]}…"
-
-
-def markdown(table: Table) -> str:
-    """Renders a table as Markdown, best values in bold, its notes as lines below; the title is left out."""
-    from tabulate import tabulate
-
-    def text(cell: Cell) -> str:
-        return f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
-
-    align = ["left" if index in table.text_columns else "right" for index in range(len(table.headers))]
-    body = tabulate(
-        [[text(cell) for cell in row] for row in table.rows],
-        headers=[escape(header) for header in table.headers],
-        tablefmt="pipe",
-        colalign=align,
-        disable_numparse=True,
-    )
-    return "\n\n".join([body, *(escape(note) for note in table.notes)])
 
 
 def rich_table(results: Results, *, width: int | None = None) -> RichTable:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from few_records import accuracies, group_of
 from records import make_record, make_trial
 
-from resbench.report.headline import headline
+from resbench.report.headline import cost_sentence, headline
 
 
 def said_of(folder, *records) -> str:
@@ -72,3 +72,34 @@ def test_too_few_seeds_for_a_tier_are_no_ranking(tmp_path):
 def test_without_rivals_and_without_results(tmp_path):
     assert "no other model" in said_of(tmp_path / "one", *accuracies("a", 0.95))
     assert "no trial ended ok" in said_of(tmp_path / "none", make_record(make_trial(), status="oom"))
+
+
+class TestCost:
+    def cost_of(self, folder, *records) -> str:
+        return " ".join(cost_sentence(group_of(folder, *records)))
+
+    def test_a_cheaper_model_is_set_against_the_most_accurate(self, tmp_path):
+        said = self.cost_of(
+            tmp_path,
+            *accuracies("best", 0.950, 0.951, 0.949, data_s=2.0, step_s=38.0),
+            *accuracies("cheap", 0.9, 0.902, 0.8985, data_s=1.0, step_s=9.0),
+        )
+        assert said == "cheap takes 25 % of the training time of best, and is 4.98 points below it."
+
+    def test_no_gap_is_claimed_where_the_runs_do_not_separate_the_two(self, tmp_path):
+        said = self.cost_of(
+            tmp_path,
+            *accuracies("best", 0.95, 0.94, data_s=2.0, step_s=38.0),
+            *accuracies("cheap", 0.94, 0.945, data_s=1.0, step_s=9.0),
+        )
+        assert said == "cheap takes 25 % of the training time of best, and these runs do not separate its accuracy."
+
+    def test_the_most_accurate_may_be_the_cheapest(self, tmp_path):
+        rows = [*accuracies("a", 0.95, data_s=0.0, step_s=10.0), *accuracies("b", 0.9, data_s=0.0, step_s=40.0)]
+        said = self.cost_of(tmp_path, *rows, *accuracies("c", 0.8, data_s=0.0, step_s=20.0))
+        assert said == "a is also the cheapest to train, at 50 % of the training time of c, the next."
+
+    def test_times_that_cannot_be_compared_are_not(self, tmp_path):
+        assert self.cost_of(tmp_path, *accuracies("a", 0.95)) == ""
+        apart = accuracies("b", 0.9, data_s=0.0, step_s=1.0, micro_batch_size=64)
+        assert self.cost_of(tmp_path / "parts", *accuracies("a", 0.95), *apart) == ""

@@ -10,7 +10,7 @@ import pytest
 from records import FIVE_MODELS, make_epochs, make_record, make_trial, write_folder
 
 from resbench.report import write_report
-from resbench.report.curves import EpochsByTrial
+from resbench.report.curves import CURVES, EpochsByTrial
 from resbench.report.groups import MOST_SHOWN, comparable_groups
 from resbench.report.pareto import _named
 from resbench.report.plots import MOST_PLOTTED, plotted_groups
@@ -56,7 +56,7 @@ def names_in(folder: Path, plot: str) -> set[str]:
     return set(re.findall(r">(net\d\dx)</text>", (folder / "plots" / f"{plot}.svg").read_text()))
 
 
-@pytest.mark.parametrize("plot", ["learning_curves_epochs", "learning_curves_time", "throughput", "time_ledger"])
+@pytest.mark.parametrize("plot", [*(f"learning_curves_{name}" for name, _, _ in CURVES), "throughput", "time_ledger"])
 def test_a_plot_of_many_models_shows_the_most_accurate_and_says_so(wide, plot):
     assert names_in(wide, plot) == set(list(MANY_MODELS)[-MOST_SHOWN:])
     assert f"the {MOST_SHOWN} most accurate of {TOTAL} models" in (wide / "plots" / f"{plot}.svg").read_text()
@@ -100,7 +100,7 @@ def test_of_many_tables_those_that_compare_the_most_models_get_plots_and_the_pag
     kept = [*BUDGETS[: MOST_PLOTTED - 2], *BUDGETS[-2:]]
     assert [group.title for group in plotted_groups(groups)] == [f"budget {budget}" for budget in kept]
     written = write_report(long)
-    assert {path.name.split("-")[1] for path in written[1:]} == set(kept)
+    assert {path.name.split("-")[1] for path in written[2:]} == set(kept)
     page = (long / "README.md").read_text()
     assert f"There are plots of {MOST_PLOTTED} of the {len(BUDGETS)} tables" in page
     assert page.count("\n## Budget ") == len(BUDGETS)
@@ -110,9 +110,9 @@ def test_of_many_tables_those_that_compare_the_most_models_get_plots_and_the_pag
 
 def test_all_tables_get_plots_where_that_is_asked_for_and_lose_them_again(long):
     all_plots = write_report(long, most_plotted=len(BUDGETS))
-    assert {path.name.split("-")[1] for path in all_plots[1:]} == set(BUDGETS)
+    assert {path.name.split("-")[1] for path in all_plots[2:]} == set(BUDGETS)
     assert "There are plots of" not in (long / "README.md").read_text()
-    assert write_report(long, most_plotted=0) == [long / "README.md"]
+    assert write_report(long, most_plotted=0) == [long / "README.md", long / "report.html"]
     assert list((long / "plots").iterdir()) == []
 
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import FIVE_MODELS, TWENTY_MODELS, make_record, make_trial, write_folder
 
-from resbench.report.curves import curve
-from resbench.report.groups import comparable_groups
+from resbench.report.curves import EpochsByTrial, curve, curves_figure
+from resbench.report.groups import MOST_SHOWN, comparable_groups
 from resbench.report.labels import _overlap, place_labels
 from resbench.report.pareto import COSTS, front_of, tradeoff_figure
-from resbench.report.plots import write_plots
-from resbench.report.style import model_styles, new_figure, plot_settings
+from resbench.report.plots import _in_order, write_plots
+from resbench.report.style import COLOURS, MOST_COLOURED, model_styles, new_figure, plot_settings
 from resbench.stats.fronts import pareto_front
 from resbench.store import Store, load_results
 
@@ -68,6 +68,7 @@ def test_every_plot_is_written_twice_and_the_same_each_time(tmp_path):
         *(f"accuracy_vs_{cost.name}" for cost in COSTS),
         "learning_curves_epochs",
         "learning_curves_time",
+        "learning_curves_flops",
         "throughput",
         "time_ledger",
     ]
@@ -146,9 +147,33 @@ def test_a_callers_matplotlib_settings_neither_count_nor_change(tmp_path):
     assert figure.axes[0].xaxis.label.get_size() < 12
 
 
-def test_a_models_style_is_its_own():
-    styles = model_styles(f"model{i}" for i in range(77))
-    assert len({(style.colour, style.marker) for style in styles.values()}) == 77
+@pytest.mark.parametrize("number", [1, 7, MOST_COLOURED, MOST_COLOURED + 1, MOST_SHOWN])
+def test_a_models_style_is_its_own(number):
+    styles = list(model_styles(f"model{i}" for i in range(number)).values())
+    assert len({(style.colour, style.marker) for style in styles}) == number
+    assert sum(style.muted for style in styles) == (0 if number <= MOST_COLOURED else number - len(COLOURS))
+
+
+def test_of_many_models_the_most_accurate_have_the_colours(tmp_path):
+    (group,) = comparable_groups(load_results(write_folder(tmp_path, models=TWENTY_MODELS, epochs=2)).trials)
+    ranked = sorted(TWENTY_MODELS, key=lambda model: -group.rows[group.labels.index(model)]["test_accuracy_mean"])
+    assert _in_order([group])[: len(COLOURS)] == ranked[: len(COLOURS)]
+    few = dict(list(TWENTY_MODELS.items())[:MOST_COLOURED])
+    (group,) = comparable_groups(load_results(write_folder(tmp_path / "few", models=few, epochs=2)).trials)
+    assert _in_order([group]) == list(few)  # all have a colour: each keeps its place
+
+
+def test_the_legend_of_twenty_curves_lies_beside_the_title_of_none(tmp_path):
+    results = load_results(write_folder(tmp_path, models=TWENTY_MODELS, seeds=2, epochs=3))
+    (group,) = comparable_groups(results.trials)
+    with plot_settings():
+        styles = model_styles(_in_order([group]))
+        figure = curves_figure(group, EpochsByTrial(results.epochs), "epoch", "epoch", styles)
+        figure.draw_without_rendering()
+        legend, title = figure.axes[0].get_legend().get_window_extent(), figure.axes[0]._left_title.get_window_extent()
+        whole = figure.bbox
+    assert legend.y1 <= title.y0
+    assert (legend.x1 <= whole.x1, legend.y0 >= whole.y0, title.x1 <= whole.x1) == (True, True, True)
 
 
 def test_a_curve_is_the_mean_and_range_of_its_seeds(tmp_path):

@@ -7,6 +7,7 @@ from few_records import accuracies, group_of, results_of
 from records import make_record, make_trial, write_folder
 from rich.console import Console
 
+from resbench.report.formats import markdown
 from resbench.report.tables import (
     LEDGER,
     _tiers,
@@ -14,7 +15,6 @@ from resbench.report.tables import (
     comparison_tables,
     failure_table,
     ledger_table,
-    markdown,
     rich_table,
 )
 from resbench.store import load_results

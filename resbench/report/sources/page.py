@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from resbench.errors import NothingMeasuredError
+from resbench.report.formats import markdown
 from resbench.report.numbers import MISSING, count, escape, names, percent
 from resbench.report.readme import NOTES, PAGE, write_report
 from resbench.report.sources.caveats import caveats
@@ -17,7 +18,7 @@ from resbench.report.sources.reading import read_run
 from resbench.report.sources.runs import ExperimentRun, quoted
 from resbench.report.sources.stored import Collection, read_collection
 from resbench.report.sources.tables import epoch_tables, outcome_table, run_table
-from resbench.report.tables import Cell, Table, last_line, markdown
+from resbench.report.tables import Cell, Table, last_line
 from resbench.store import RECORDS, write_atomically
 
 _MOST_FAILURES = 10
