@@ -19,7 +19,7 @@ from resbench.measure.ruler import Ruler
 from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
 from resbench.planning.plan import Plan, plan_suite
 from resbench.schema import Trial
-from resbench.store import Results, Standing, Store
+from resbench.store import RECORDS, Results, Standing, Store
 from resbench.suite import Suite, load_suite, make_suite
 from resbench.unchanged import check_unchanged
 
@@ -170,6 +170,23 @@ def open_run(plan: Plan, out: Path, *, retry_failed: bool = False) -> Iterator[S
         standing = store.standing()
         check_unchanged(plan, standing, out)
         yield SuiteRun(plan, store, standing, retry_failed=retry_failed)
+
+
+def trials_to_run(plan: Plan, out: Path, *, retry_failed: bool = False) -> list[Trial]:
+    """Returns what a run of a plan in a results folder would run; the folder is not taken, nor made.
+
+    Args:
+        plan: From :func:`resbench.planning.plan.plan_suite`.
+        out: The results folder.
+        retry_failed: Whether trials that failed there before are run again.
+
+    Raises:
+        InputError: The folder's records cannot be read.
+    """
+    if not (out / RECORDS).is_file():
+        return [*plan.trials]
+    store = Store(out)
+    return SuiteRun(plan, store, store.standing(), retry_failed=retry_failed).waiting
 
 
 def run_plan(plan: Plan, out: Path, *, retry_failed: bool = False, **options: Any) -> tuple[Results, list[Trial]]:

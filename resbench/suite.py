@@ -81,6 +81,9 @@ class RunOptions(BaseModel):
     trial runs on the processor."""
     calibrate: bool = True
     """Test the instruments before the first trial, and measure that one's speed again after the last."""
+    estimate: bool | None = None
+    """Say beforehand what the trials are going to cost, from a short measurement. Where it is not given: if one of them
+    takes more than 20 steps or 20 s of training, or nothing else is asked for (``--dry-run``)."""
 
 
 class Suite(BaseModel):

@@ -100,6 +100,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("TERM", "dumb")
     for name in ("choices", "distortions"):  # one thread a test process is chosen here
         monkeypatch.setattr(f"resbench.cli.suites.{name}", list)
+    for name in ("show_dry_run", "show_estimate"):  # processes that their own tests start
+        monkeypatch.setattr(f"resbench.cli.suites.{name}", lambda *arguments, **options: None)
 
     def run(*arguments: str | Path, **options: Any) -> Any:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="resbench", **options)

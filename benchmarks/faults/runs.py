@@ -50,7 +50,8 @@ class Workplace:
         self.suite.write_text(
             f"models = {list(self.models)}\ndataset = 'folder:{self.scratch / 'images'}'\n"
             f"budget = '{self.epochs}ep'\nbatch_size = 16\n"
-            "[engine]\ndevice = 'cpu'\nprecision = 'fp32'\n[run]\ncheckpoint_every = '0.2s'\ncalibrate = false\n"
+            "[engine]\ndevice = 'cpu'\nprecision = 'fp32'\n"
+            "[run]\ncheckpoint_every = '0.2s'\ncalibrate = false\nestimate = false\n"
         )
 
     def start(self, out: Path, *flags: str, fault: str = "", limit_file_bytes: int | None = None) -> Run:

@@ -66,9 +66,22 @@ Calibrate = Annotated[
         help="Test the instruments first, and measure the first trial's speed again at the end.",
     ),
 ]
+Estimate = Annotated[
+    bool | None,
+    typer.Option(
+        rich_help_panel=_RUN,
+        help="Say first what it is going to cost. Default: where a trial takes more than 20 steps or 20 s of training.",
+    ),
+]
 RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", rich_help_panel=_RUN, help="Run trials again that failed in this folder before."),
+]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", rich_help_panel=_RUN, help="Write event files for TensorBoard too, in the results folder."
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from resbench.cli.options import (
     DataDir,
     Dataset,
     Device,
+    Estimate,
     Input,
     MemoryFormat,
     MemoryLimit,
@@ -26,6 +27,7 @@ from resbench.cli.options import (
     Precision,
     RetryFailed,
     Stem,
+    TensorBoard,
     TestImages,
     TrainImages,
     TrialTimeout,
@@ -69,9 +71,13 @@ def bench(
     memory_limit: MemoryLimit = None,
     checkpoint_every: CheckpointEvery = None,
     calibrate: Calibrate = None,
+    estimate: Estimate = None,
     retry_failed: RetryFailed = False,
+    tensorboard: TensorBoard = False,
     out_folder: OutFolder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it is going to cost, and stop.")
+    ] = False,
 ) -> None:
     """Train every network of a suite under one budget and record what each costs and reaches.
 
@@ -107,10 +113,12 @@ def bench(
             "memory_limit": memory_limit,
             "checkpoint_every": checkpoint_every,
             "calibrate": calibrate,
+            "estimate": estimate,
         },
         data_dir=data_dir,
         out_folder=out_folder,
         retry_failed=retry_failed,
+        tensorboard=tensorboard,
         dry_run=dry_run,
     )
     if failed:

@@ -1,17 +1,19 @@
-"""Suites run in front of a person: their plan, their progress, their table, and what did not end well."""
+"""Suites run in front of a person, alone or in a collection: their plan, their cost, their progress."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
+from resbench.cli.estimating import show_dry_run, show_estimate, show_total
+from resbench.cli.outcome import tell_how_it_ended, tell_what_was_before
+from resbench.console import complain, count, out, print_pairs, say
 from resbench.environment import choices, distortions
 from resbench.errors import NothingMeasuredError, ResbenchError
+from resbench.live.eventfiles import EventFiles, require_tensorboard, tensorboard_command
 from resbench.live.view import RunView
 from resbench.planning.collection import (
     Experiment,
@@ -23,10 +25,8 @@ from resbench.planning.collection import (
 )
 from resbench.planning.plan import Plan, plan_suite
 from resbench.report import write_report, write_sources_page
-from resbench.report.tables import rich_table
-from resbench.run import SuiteRun, open_run
+from resbench.run import open_run
 from resbench.schema import Trial, format_input
-from resbench.store import Results
 from resbench.suite import load_suite
 
 
@@ -37,6 +37,7 @@ def bench(
     data_dir: Path | None = None,
     out_folder: Path | None = None,
     retry_failed: bool = False,
+    tensorboard: bool = False,
     dry_run: bool = False,
 ) -> int:
     """Plans a suite or a collection, prints the plan, and runs it.
@@ -47,7 +48,8 @@ def bench(
         data_dir: Where downloaded datasets are, or go.
         out_folder: The results folder; ``results/NAME`` by default.
         retry_failed: Whether trials that failed in the folder before are run again.
-        dry_run: Stop after the plan.
+        tensorboard: Whether event files are written too.
+        dry_run: Stop after the plan and what it is going to cost.
 
     Returns:
         How many planned trials, or whole suites of a collection, did not end well.
@@ -56,13 +58,19 @@ def bench(
         InputError: Anything about the suite, its data or the folder is wrong.
         ResbenchError: As :func:`run_and_report`.
     """
+    if tensorboard:
+        require_tensorboard()
     if is_collection(name):
-        return _bench_collection(name, changes, data_dir, out_folder, retry_failed=retry_failed, dry_run=dry_run)
+        how = {"retry_failed": retry_failed, "tensorboard": tensorboard}
+        return _bench_collection(name, changes, data_dir, out_folder, how, dry_run=dry_run)
     chosen = load_suite(name, **changes)
     plan = plan_suite(chosen, data_dir=data_dir, on_message=complain)
     folder = out_folder or Path("results") / chosen.name
     print_plan(plan, folder)
-    return 0 if dry_run else run_and_report(plan, folder, retry_failed=retry_failed)
+    if dry_run:
+        show_dry_run(plan, folder, retry_failed=retry_failed)
+        return 0
+    return run_and_report(plan, folder, retry_failed=retry_failed, tensorboard=tensorboard)
 
 
 def _bench_collection(
@@ -70,8 +78,8 @@ def _bench_collection(
     changes: dict[str, Any],
     data_dir: Path | None,
     out_folder: Path | None,
+    how: dict[str, bool],
     *,
-    retry_failed: bool,
     dry_run: bool,
 ) -> int:
     """Does what :func:`bench` says for a collection: a folder for each suite, and a page about all of them."""
@@ -86,8 +94,13 @@ def _bench_collection(
     experiments = plan_collection(load_suites(collection, **changes), data_dir=data_dir, on_message=complain)
     folder = out_folder or Path("results") / collection.name
     if dry_run:
+        estimates = []
         for number, experiment in enumerate(experiments):
             _introduce(experiment, number, len(experiments), folder)
+            if experiment.plan is not None:
+                place = folder / experiment.suite.name
+                estimates.append(show_dry_run(experiment.plan, place, retry_failed=how["retry_failed"]))
+        show_total(estimates)
         return 0
     write_collection(folder, collection, experiments)
     failed = 0
@@ -97,7 +110,7 @@ def _bench_collection(
             if experiment.plan is None:
                 failed += 1
             else:
-                failed += run_and_report(experiment.plan, folder / experiment.suite.name, retry_failed=retry_failed)
+                failed += run_and_report(experiment.plan, folder / experiment.suite.name, **how)
     except BaseException:
         with contextlib.suppress(ResbenchError, OSError):  # what ended is told, and so is what stopped the run
             write_sources_page(folder)
@@ -171,8 +184,14 @@ def _training(trial: Trial, *, model: bool = False) -> str:
     return f"{trial.model}, {words}, weights {trial.weights}" if model else words
 
 
-def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False) -> int:
+def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tensorboard: bool = False) -> int:
     """Runs a plan under a view, writes its report, and prints its table.
+
+    Args:
+        plan: What is planned.
+        folder: The results folder.
+        retry_failed: Whether trials that failed there before are run again.
+        tensorboard: Whether event files are written too.
 
     Returns:
         How many planned trials did not end well; each has been named on stderr.
@@ -184,8 +203,12 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False) -> i
         KeyboardInterrupt: The user pressed Ctrl-C; what ended before is recorded and reported.
     """
     with open_run(plan, folder, retry_failed=retry_failed) as run:
-        _tell_what_was_before(run, folder)
-        view = RunView(out, run.waiting, plan.labels)
+        tell_what_was_before(run, folder)
+        estimate = show_estimate(plan, run.waiting, folder)
+        events = [EventFiles(folder, plan.labels, on_failure=complain)] if tensorboard else []
+        expected_s = estimate.expected_s if estimate else None
+        together = plan.conduct.concurrent_seeds
+        view = RunView(out, run.waiting, plan.labels, expected_s=expected_s, together=together, also=events)
         try:
             with view:
                 results = run.run(on_message=view, say=say)
@@ -195,41 +218,7 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False) -> i
             raise
         with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
             write_report(folder, results=results)
-    return _tell_how_it_ended(plan, results, folder)
-
-
-def _tell_what_was_before(run: SuiteRun, folder: Path) -> None:
-    """Says which trials are not run again."""
-    planned = count(len(run.plan.trials), "trial")
-    if run.done:
-        say(f"{len(run.done)} of {planned} ended well in {folder} before: not run again.")
-    if run.failed:
-        say(f"{len(run.failed)} of {planned} failed there before: not run again without --retry-failed.")
-
-
-def _tell_how_it_ended(plan: Plan, results: Results, folder: Path) -> int:
-    """Prints the table and what is complete; names every planned trial that did not end well and counts them."""
-    labels = plan.labels
-    planned = results.trials[results.trials["trial_id"].isin(labels)]
-    failed = planned[planned["status"] != "ok"]
-    if len(failed) < len(plan.trials):
-        print_table(rich_table(results, width=None if out.is_terminal else WHOLE))
-        say(f"Tables, plots and records: {folder}")
-    suspect = planned[planned["verdict"] == "suspect"]
-    if len(suspect):
-        complain(f"{len(suspect)} of {count(len(plan.trials), 'trial')} ended ok and suspect:", label="warning")
-        for row in suspect.itertuples():
-            complain(f"  {labels[row.trial_id]}: {row.verdict_reasons}")
-    if failed.empty:
-        return 0
-    how = Counter(failed["status"])
-    outcome = ", ".join(f"{number} {status}" for status, number in how.items())
-    complain(
-        f"{len(failed)} of {count(len(plan.trials), 'planned trial')} did not end well ({outcome}; "
-        f"logs: {folder / 'logs'}):",
-        label="failed",
-    )
-    for row in failed.itertuples():
-        place = f" in phase {row.phase}" if row.phase else ""
-        complain(f"  {labels[row.trial_id]}: {row.status}{place}: {row.error}")
-    return len(failed)
+    failed = tell_how_it_ended(plan, results, folder)
+    if tensorboard:
+        say(f"Curves: {tensorboard_command(folder)}")
+    return failed

@@ -65,6 +65,15 @@ class Device(Protocol):
     def memory_peak(self) -> MemoryPeak:
         """Returns the peak since :meth:`start_memory_window`."""
 
+    def memory_held_mib(self) -> float:
+        """Returns what this process holds of the device now, in MiB, what is only kept for reuse included.
+
+        It waits for nothing that is queued and takes some microseconds, so that a training loop can ask.
+        """
+
+    def memory_total_mib(self) -> float | None:
+        """Returns how much memory the device has, in MiB, or ``None`` where it shares the host's."""
+
     def energy_j(self) -> float | None:
         """Returns a running total of the energy drawn, or ``None`` where the device does not count it."""
 

@@ -30,6 +30,7 @@ class CpuDevice:
 
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
+        self._process = psutil.Process()
 
     @property
     def name(self) -> str:
@@ -62,6 +63,13 @@ class CpuDevice:
     def memory_peak(self) -> MemoryPeak:
         """Returns the peak resident set of this process in MiB."""
         return MemoryPeak(resident_peak_mib(), None)
+
+    def memory_held_mib(self) -> float:
+        """Returns the resident set of this process in MiB: libraries and images are in it."""
+        return self._process.memory_info().rss / MIB
+
+    def memory_total_mib(self) -> None:
+        """A processor has no memory but the host's."""
 
     def energy_j(self) -> None:
         """The processor's energy counters need root: not measured."""
@@ -96,6 +104,7 @@ class MpsDevice(CpuDevice):
     """Apple's GPU: work is queued, so marks wait for it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.torch_device = torch.device("mps")
 
     @property
@@ -125,6 +134,10 @@ class MpsDevice(CpuDevice):
         """Returns what is allocated now, and what the driver holds."""
         driver = torch.mps.driver_allocated_memory() / MIB
         return MemoryPeak(torch.mps.current_allocated_memory() / MIB, driver)
+
+    def memory_held_mib(self) -> float:
+        """Returns what tensors occupy now."""
+        return torch.mps.current_allocated_memory() / MIB
 
 
 def release_free_memory() -> None:

@@ -65,6 +65,14 @@ class CudaDevice:
             torch.cuda.max_memory_reserved(self.torch_device) / MIB,
         )
 
+    def memory_held_mib(self) -> float:
+        """Returns what the caching allocator has reserved, which it counts on the host: the device is not asked."""
+        return torch.cuda.memory_reserved(self.torch_device) / MIB
+
+    def memory_total_mib(self) -> float:
+        """Returns the memory of the GPU, or of the MIG instance."""
+        return torch.cuda.get_device_properties(self.torch_device).total_memory / MIB
+
     @property
     def _nvml(self) -> NvmlGpu:
         """What NVML says of this GPU. Only the first use asks torch, which GPU that is."""

@@ -48,6 +48,8 @@ class Progress:
     images_per_second: float
     seconds_left: float
     """Of the train clock, at the rate so far."""
+    memory_mib: float
+    """What this process holds of the device now."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Loop:
         self._next_look = now + _LOOK_EVERY_S
         rate = self.clock.steps * self.pipeline.batch_size / seconds
         timed = self.spending.fraction(steps=self.clock.steps, train_clock_s=seconds)
-        self.on_progress(Progress(fraction, rate, seconds / timed - seconds))
+        self.on_progress(Progress(fraction, rate, seconds / timed - seconds, self.device.memory_held_mib()))
         if self._asked is None:
             self._asked = (self._in_epoch, self.engine.peek())
 

@@ -22,7 +22,7 @@ def suite(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     dataset = f"dataset = 'folder:{make_tiny_folder(tmp_path / 'tiny')}'"
     text = ["models = ['cnn']", dataset, "batch_size = 8", "budget = '1steps'", "[engine]", "device = 'cpu'"]
-    path.write_text("\n".join([*text, "[run]", "calibrate = false"]))
+    path.write_text("\n".join([*text, "[run]", "calibrate = false", "estimate = false"]))
     return path
 
 

@@ -78,6 +78,9 @@ class ScriptedDevice:
         self.reached = len(self.marks) - 1
         self.first = len(self.marks)
 
+    def memory_held_mib(self) -> float:
+        return 100.0 + len(self.marks)
+
 
 class TestBudget:
     @pytest.mark.parametrize(
@@ -307,6 +310,7 @@ class TestListeners:
         make_loop(budget, device=ScriptedDevice(queue_depth), on_progress=told.append).run()
         assert len(told) > 5
         assert all(progress.images_per_second == pytest.approx(1.0) for progress in told)  # 4 images, 4 s
+        assert all(100 < progress.memory_mib <= 200 for progress in told)
         left = [progress.seconds_left for progress in told]
         assert left == sorted(left, reverse=True)
         assert all(seconds % 4 == pytest.approx(0, abs=1e-6) for seconds in map(round, left))
