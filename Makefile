@@ -4,7 +4,7 @@
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make sources [BUDGET=1ep] [MODELS=se_resnet50,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
-#   make setup | clean
+#   make docs | setup | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,7 +24,7 @@ RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/reco
 FLAGS = $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
   $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
-.PHONY: help setup bench sources test lint latency bench-harness faults report clean
+.PHONY: help setup bench sources test lint latency bench-harness faults report docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -63,6 +63,9 @@ faults: $(READY) ## Kill, starve and break a small suite, and compare what is le
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'
+
+docs: $(READY) ## Rebuild the committed results' pages, and what README.md and METHOD.md show of them
+	$(BIN)/python -m benchmarks.docs
 
 clean: ## Remove the environment and caches, not the results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build dist *.egg-info

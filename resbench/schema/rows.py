@@ -12,23 +12,39 @@ class TrialRecord:
 
     # Identity.
     trial_id: str
+    """The first 12 hexadecimal digits of the sha256 of all that decides a result; alike on all machines."""
     model: str
+    """As the registry names it."""
     source: str
+    """Where the network comes from."""
     stem: str
+    """``source`` (as published) or ``cifar`` (3x3 stride 1, no max-pool)."""
     dataset: str
+    """Its name, never a path; with ``-gray``, ``-rgb`` or ``-subset`` where it was changed."""
     dataset_fingerprint: str
+    """sha256 of the decoded pixels and labels of both splits."""
     input: str
+    """Channels x height x width of what the network sees."""
     recipe: str
+    """How it was trained."""
     budget: str
+    """What it could spend on training."""
     seed: int
+    """Of weights, order of the images and augmentation."""
     weights: str = "random"
+    """What it started from: ``random``, ``default`` (torchvision's), or a file's name with its digest."""
 
     # Engine: the settings that ran, which may differ from those asked for (notes say why).
     device_name: str | None = None
+    """As driver or system call it."""
     precision: str | None = None
+    """``fp32``, ``tf32`` or ``bf16`` (autocast)."""
     tf32: bool | None = None
+    """Whether fp32 matrix products may run in TensorFloat-32."""
     memory_format: str | None = None
+    """``channels_last`` or ``contiguous``."""
     compiled: bool | None = None
+    """Whether code of ``torch.compile`` ran."""
     compile_mode: str | None = None
     """Of ``torch.compile``; empty where eager code ran."""
     cuda_graph: bool | None = None
@@ -39,17 +55,20 @@ class TrialRecord:
     evaluation); size, latency, memory and ``train_flops_per_image`` are the whole network's. Nothing was cached before
     records had it."""
     batch_size: int | None = None
+    """Of a training step, and of evaluation."""
     micro_batch_size: int | None = None
     """Images of one forward and backward pass. Smaller than ``batch_size`` where memory ran out and ``--oom
     accumulate`` was given: gradients are added up to the same batch, batch norm sees the smaller one, and the speed is
     not comparable."""
     cpu_threads: int | None = None
+    """That torch uses."""
     concurrent_seeds: int = 1
     """Seeds that trained at once on the device. Beyond 1 the time ledger is of a shared device; speed, latency and
     memory were measured before, alone."""
 
     # Outcome.
     status: str = "not_run"
+    """``ok``, ``oom``, ``diverged``, ``timeout``, ``crashed``, ``interrupted`` or ``not_run``."""
     phase: str | None = None
     """Where it ended: plan, data, build, profile, warm-up, train, eval, or done."""
     error: str | None = None
@@ -63,6 +82,7 @@ class TrialRecord:
     verdict: str | None = None
     """``valid`` or ``suspect``, with its reasons beside it; empty for a trial that was never judged."""
     verdict_reasons: list[str] = field(default_factory=list)
+    """Why it is suspect, joined by semicolons."""
     stopped_by: str | None = None
     """The budget's unit that ran out: ep, steps, img, s or flop."""
     overshoot: float | None = None
@@ -70,28 +90,37 @@ class TrialRecord:
 
     # Cost.
     params: int | None = None
+    """Parameters, trained or not; buffers are none."""
     trainable_params: int | None = None
+    """Those that are trained."""
     macs: int | None = None
     """Multiply-adds of one image's forward pass in convolutions and linear layers (FlopCounterMode / 2)."""
     macs_fvcore: int | None = None
     """fvcore's own total for the same image, which also counts batch norm and adaptive pooling."""
     forward_flops: int | None = None
+    """Of one image's forward pass: twice ``macs``."""
     train_flops_per_image: int | None = None
+    """Of one image forward and backward, counted; not three times the forward pass."""
     activations: int | None = None
     """Output elements of convolutions and linear layers for one image (fvcore)."""
     peak_memory_allocated_mib: float | None = None
     """Training peak, own pass. CUDA: allocator. CPU: resident set above its level before the build."""
     peak_memory_reserved_mib: float | None = None
+    """What the CUDA allocator had taken of the device at its peak; empty on a processor."""
     inference_memory_mib: float | None = None
+    """Peak of a forward pass of one batch in eval mode, measured as the training peak."""
     train_images_per_second: float | None = None
     """Images trained on, over the train clock (data + step)."""
     inference_images_per_second: float | None = None
+    """Images of a batch over the median time of its forward pass in eval mode."""
     latency_ms_p50: float | None = None
     """Forward pass of one image in eval mode."""
     latency_ms_p90: float | None = None
+    """Of the same calls, what nine of ten do not exceed."""
     step_ms_p50: float | None = None
     """Data + forward + backward + update of one training batch."""
     step_ms_p90: float | None = None
+    """Of the same steps, what nine of ten do not exceed."""
     forward_ms: float | None = None
     """Forward pass and loss of one fixed training batch, median."""
     backward_ms: float | None = None
@@ -99,6 +128,7 @@ class TrialRecord:
     mfu: float | None = None
     """Training FLOPs a second over the device's dense peak; empty where the peak is not known."""
     energy_j: float | None = None
+    """Drawn by the whole GPU from the first step to the last evaluation, by NVML; else empty."""
     clock_mhz: float | None = None
     """Mean over the training: a GPU's SM clock, a processor's frequency."""
     temperature_c: float | None = None
@@ -114,39 +144,67 @@ class TrialRecord:
     best_test_accuracy: float | None = None
     """The best epoch's, chosen on the test set itself and therefore optimistic."""
     train_accuracy: float | None = None
+    """Over the training images of the last epoch, as they were trained on: augmented."""
     test_loss: float | None = None
+    """Mean cross-entropy over all test images, without label smoothing."""
     epochs: float | None = None
+    """Passes over the training set; the last may be a fraction."""
     steps: int | None = None
+    """Optimizer steps that were taken; of a diverged trial, the step whose loss was no number."""
     images_seen: int | None = None
+    """Training images, each as often as it was seen."""
     train_flops_spent: float | None = None
+    """``images_seen`` times ``train_flops_per_image``; less where features are cached."""
 
     # Time ledger: the parts add up to wall_s.
     build_s: float | None = None
+    """Drawing the weights from the seed, and moving the images to the device."""
     profile_s: float | None = None
+    """Building the network to measure its size, memory and latency."""
     compile_s: float | None = None
+    """Compiling, tuning and recording graphs, where code is compiled."""
     warmup_s: float | None = None
+    """The same, where it is not."""
     data_s: float | None = None
+    """Waiting for batches: part of the train clock."""
     step_s: float | None = None
+    """Forward, loss, backward, update: part of the train clock."""
     eval_s: float | None = None
+    """Evaluation on the test images."""
     checkpoint_s: float | None = None
+    """Writing checkpoints."""
     other_s: float | None = None
+    """The rest, such as loading the decoded images."""
     wall_s: float | None = None
+    """From the trial's first line to its last. Starting its process and importing torch came before."""
 
     # Provenance.
     measuring_version: int | None = None
+    """Of the code that measures: times and memory of two versions are not compared."""
     git_sha: str | None = None
+    """The commit that resbench ran from."""
     git_dirty: bool | None = None
+    """Whether something was not committed."""
     git_diff_hash: str | None = None
     """Of what is not committed, where ``git_dirty``."""
     resbench: str | None = None
+    """Its version."""
     torch: str | None = None
+    """Its version."""
     torchvision: str | None = None
+    """Its version."""
     cuda: str | None = None
+    """The version that torch was built for; empty where there is no CUDA."""
     cudnn: str | None = None
+    """Its version."""
     driver: str | None = None
+    """NVIDIA's, its version."""
     python: str | None = None
+    """Its version."""
     host_cpu: str | None = None
+    """The processor's name and its threads."""
     started_at: str | None = None
+    """UTC, ISO 8601."""
 
     notes: list[str] = field(default_factory=list)
     """What a reader of the row must know: a fallback, a disagreement of counters."""
@@ -167,17 +225,26 @@ class EpochRecord:
     epoch: float
     """Passes over the training set so far; the last may be a fraction."""
     steps: int
+    """Optimizer steps so far."""
     images_seen: int
+    """Training images so far."""
     budget_fraction: float
+    """How much of the budget was spent by then."""
     learning_rate: float
+    """Of the last step."""
     train_loss: float
+    """Mean over the training images of this epoch, with the recipe's label smoothing."""
     train_accuracy: float
+    """Over the training images of this epoch, as they were trained on."""
     test_loss: float
     test_accuracy: float
+    """After this epoch, over all test images."""
     train_clock_s: float
     """Data + step time since training began."""
     eval_s: float
+    """Of this evaluation."""
     train_flops_spent: float
+    """So far."""
     train_images_per_second: float
     """Over this epoch alone."""
 
@@ -195,7 +262,9 @@ class ProfileRecord:
     stem: str
     input: str
     num_classes: int
+    """Width of the logits."""
     batch_size: int
+    """That goes through the network at once."""
     device_name: str
     precision: str
     memory_format: str
@@ -214,6 +283,7 @@ class ProfileRecord:
     inference_ms_p50: float | None
     """Forward pass of one batch in eval mode."""
     inference_ms_p90: float | None
+    """Of the same calls, what nine of ten do not exceed."""
     inference_images_per_second: float | None
     forward_ms: float | None
     backward_ms: float | None
@@ -223,6 +293,7 @@ class ProfileRecord:
     peak_memory_allocated_mib: float | None
     peak_memory_reserved_mib: float | None
     trial_id: str | None = None
+    """Of the trial that measured it; empty for ``resbench profile``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON types."""
