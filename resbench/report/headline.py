@@ -29,6 +29,15 @@ def headline(group: Group) -> str:
     return f"{where}, {' '.join(_ranked(group, rows) if group.top else _unranked(rows))}"
 
 
+def whole_headline(group: Group) -> str:
+    """Says which models are the most accurate, and what the cheapest one costs beside them.
+
+    Args:
+        group: Trials that may be compared.
+    """
+    return " ".join([headline(group), *cost_sentence(group)])
+
+
 def cost_sentence(group: Group) -> Iterator[str]:
     """Says which model is the cheapest to train, and what that costs in accuracy: one sentence, or none.
 

@@ -10,7 +10,7 @@ from resbench.errors import NothingMeasuredError
 from resbench.report.details import method, run_table, trial_notes
 from resbench.report.formats import markdown
 from resbench.report.groups import Group, comparable_groups
-from resbench.report.headline import headline
+from resbench.report.headline import whole_headline
 from resbench.report.numbers import count, escape
 from resbench.report.pairs import front_table, pair_table
 from resbench.report.profile_page import (
@@ -151,7 +151,7 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
 def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:
     """Returns the headline, the table and the plots of one group."""
     shown = [plot for kind in SHOWN for plot in plots if plot.kind == kind]
-    parts = [*_heading(group, 2), escape(headline(group)), markdown(comparison_table(group))]
+    parts = [*_heading(group, 2), escape(whole_headline(group)), markdown(comparison_table(group))]
     parts += [picture(plot) for plot in shown]
     others = [f"[{escape(plot.title)}]({relative(plot)})" for plot in plots if plot not in shown]
     if others:

@@ -28,7 +28,7 @@ MANY_MODELS = {
     )
     for index in range(TOTAL)
 }
-BUDGETS = [f"{number}ep" for number in range(1, MOST_PLOTTED + 4)]
+BUDGETS = [f"{number}ep" for number in range(1, MOST_PLOTTED + 3)]
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def test_a_dataset_of_any_name_is_cached_in_the_cache_and_shown_harmlessly(
     assert load_dataset(f"folder:{root}").fingerprint == dataset.fingerprint  # from the cache
     suite = tmp_path / HERE / "suite.toml"
     suite.write_text("\n".join(settings))
-    result = invoke("bench", suite, "--dataset", f"folder:{root}", "--dry-run")
+    result = invoke("bench", suite, "--dataset", f"folder:{root}", "--dry-run", "--no-estimate")
     assert result.exit_code == 0, result.output
     assert_harmless(result.output)
     assert f"dataset   {dataset.name}  (3x8x8, 2 classes" in result.stdout

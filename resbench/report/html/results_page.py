@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resbench.report.curves import EpochsByTrial
 from resbench.report.details import method, run_table, trial_notes
 from resbench.report.groups import Group, comparable_groups
-from resbench.report.headline import cost_sentence, headline
+from resbench.report.headline import whole_headline
 from resbench.report.html.charts import curves_chart, ledger_chart, throughput_chart, tradeoff_chart
 from resbench.report.html.charts.marks import looks
 from resbench.report.html.document import Block, Chart, Charts, Document, Figures, Section, Words
@@ -63,7 +63,7 @@ def results_document(results: Results, groups: Sequence[Group]) -> Document:
     ok = int((trials["status"] == "ok").sum())
     notices = list(dict.fromkeys(notice for suite in suites for notice in suite.get("notices", ())))
     main = max(groups, key=lambda group: len(group.rows), default=None)
-    opening: list[Block] = [Words([_headline(main)], "headline")] if main else []
+    opening: list[Block] = [Words([whole_headline(main)], "headline")] if main else []
     opening.append(Words([f"{ok:,} of {count(len(trials), 'planned trial')} ended ok."]))
     opening += [Words(notices, "warning")] if notices else []
     opening += own_words(results.folder)
@@ -101,7 +101,7 @@ def _comparisons(results: Results, groups: Sequence[Group]) -> list[Section]:
         slug = f"group-{group.number}"
         title = f"{group.title[0].upper()}{group.title[1:]}" if group.title else "Comparison"
         table = Figures(f"{slug}-table", f"Models compared: {title}", comparison_table(group), HEADINGS, True)
-        blocks: list[Block] = [Words([_headline(group)], "headline"), table] if len(groups) > 1 else [table]
+        blocks: list[Block] = [Words([whole_headline(group)], "headline"), table] if len(groups) > 1 else [table]
         charts: list[Chart | None] = []
         if index in charted:
             charts = [
@@ -117,11 +117,6 @@ def _comparisons(results: Results, groups: Sequence[Group]) -> list[Section]:
             blocks.append(Words([f"Charts: only the {MOST_CHARTED} tables that compare the most models have any."]))
         sections.append(Section(slug, title, blocks))
     return sections
-
-
-def _headline(group: Group) -> str:
-    """Says what a group's table says."""
-    return " ".join([headline(group), *cost_sentence(group)])
 
 
 def _closer_looks(results: Results, groups: Sequence[Group]) -> list[Section]:

@@ -14,10 +14,10 @@ from records import make_record, make_trial, write_folder
 from resbench.report.html.results_page import write_html_page
 from resbench.store import Store, load_results
 
-pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = "evil<img src='http://example.invalid/x' onerror='document.title=1'>"
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+ON_BOTH = pytest.mark.parametrize("visit", ["desktop", "phone"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ class Visit:
         return found
 
 
-@pytest.fixture(params=["desktop", "phone"])
+@pytest.fixture
 def visit(browser: Any, page_file: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Opens the page, and holds it to having asked nothing and complained of nothing."""
-    phone = request.param == "phone"
+    """Opens the page, on a desktop unless a test says else, and holds it to asking and complaining of nothing."""
+    phone = getattr(request, "param", "desktop") == "phone"
     context = browser.new_context(
         viewport=PHONE if phone else DESKTOP, is_mobile=phone, has_touch=phone, color_scheme="light"
     )
@@ -75,6 +75,7 @@ def test_it_says_the_headline_and_holds_every_model(visit: Visit) -> None:
     assert set(visit.column(1)) == {"d2l_resnet18", "resnet34", "resnet50", "se_resnet50", "resnet152", HOSTILE}
 
 
+@ON_BOTH
 def test_a_column_sorts_by_its_figures_with_mouse_and_keyboard(visit: Visit) -> None:
     heading = visit.page.locator("table.interactive >> nth=0 >> thead th", has_text="train time")
     index = 1 + visit.page.locator("table.interactive >> nth=0 >> thead th").all_inner_texts().index(
@@ -90,6 +91,7 @@ def test_a_column_sorts_by_its_figures_with_mouse_and_keyboard(visit: Visit) -> 
     assert visit.column(1)[0] == "resnet152"
 
 
+@ON_BOTH
 def test_the_filter_leaves_the_rows_that_match(visit: Visit) -> None:
     visit.page.get_by_label("Filter").first.fill("se_res")
     assert visit.column(1) == ["se_resnet50"]
@@ -97,6 +99,7 @@ def test_the_filter_leaves_the_rows_that_match(visit: Visit) -> None:
     assert visit.column(1) == ["No row matches."]
 
 
+@ON_BOTH
 def test_pointing_at_a_model_tells_its_figures(visit: Visit) -> None:
     chart = visit.chart("Test accuracy against what it costs")
     chart.get_by_text("parameters").click()
@@ -122,6 +125,7 @@ def test_arrow_keys_step_through_the_points_and_are_spoken(visit: Visit) -> None
     assert spoken.text_content().startswith(HOSTILE)
 
 
+@ON_BOTH
 def test_every_chart_and_each_of_its_views_can_be_seen(visit: Visit) -> None:
     titles = visit.page.locator("figure h3").all_inner_texts()
     assert titles == [
@@ -164,6 +168,7 @@ def test_a_name_with_tags_is_text_everywhere(visit: Visit) -> None:
     assert visit.page.title() == "Results: synthetic"
 
 
+@ON_BOTH
 def test_nothing_is_wider_than_the_screen_and_failures_have_reasons(visit: Visit) -> None:
     for title in visit.page.locator("figure h3").all_inner_texts():
         visit.chart(title)
