@@ -76,7 +76,7 @@ def _time(estimate: Estimate) -> str:
         return "not known"
     parts = [f"about {rough_time(estimate.total_s)} for {count(sum(len(cell.trials) for cell in known), 'trial')}"]
     if estimate.calibration_s:
-        parts.append(f"{rough_time(estimate.calibration_s)} of it to test the instruments and measure the noise floor")
+        parts.append(f"{rough_time(estimate.calibration_s)} of it for the ruler and the noise floor")
     if unknown:
         parts.append(f"without {names(unknown)}")
     if estimate.together > 1:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resbench.report.groups import describe
-from resbench.report.numbers import count, present
+from resbench.report.groups import Group, describe
+from resbench.report.numbers import count, names, present
 from resbench.report.tables import Cell, Table
-from resbench.stats import CELL, SETTINGS
+from resbench.stats import CELL, SETTINGS, SHARED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,26 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
         [[Cell(k), Cell(v)] for k, v in rows.items() if v],
         text_columns=frozenset({0, 1}),
     )
+
+
+def comparable(groups: Sequence[Group]) -> str:
+    """Says which figures of a page may be compared, and which may not.
+
+    Args:
+        groups: All of a folder; empty where nothing ran.
+    """
+    within = (
+        "Rows of one table may be compared: they share data, input, stem, recipe, budget, batch size, device, "
+        "precision and engine settings"
+    )
+    if len(groups) < 2:
+        return f"{within}. With results of other folders they may be compared where `resbench compare` says so."
+    differing = [name for name in SHARED if len({str(group.settings[name]) for group in groups}) > 1]
+    differ = names([_IN_WORDS.get(name, name.replace("_", " ")) for name in differing], len(differing))
+    return f"{within}. Across the {len(groups)} tables, which differ in {differ}, nothing that was measured may be."
+
+
+_IN_WORDS = {"dataset_fingerprint": "the dataset's content", "device_name": "device", "tf32": "TF32"}
 
 
 def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resbench.errors import NothingMeasuredError
-from resbench.report.details import method, run_table, trial_notes
+from resbench.report.details import comparable, method, run_table, trial_notes
 from resbench.report.formats import markdown
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
@@ -95,6 +95,7 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
     ]
     notices = list(dict.fromkeys(notice for suite in suites for notice in suite.get("notices", ())))
     parts += [f"> **Note:** {escape(notice)}" for notice in notices]
+    parts += [comparable(groups)] if groups else []
     own_words = results.folder / NOTES
     if own_words.is_file():
         parts.append(own_words.read_text(encoding="utf-8").strip())

@@ -95,7 +95,7 @@ def test_the_lines_say_totals_what_there_is_and_what_they_rest_on() -> None:
 def test_what_is_not_in_the_total_is_named_and_what_is_more_than_trials_too() -> None:
     found = estimate(cell("cnn"), unknown_cell("resnet152", "failed", "why"), calibration_s=15.0, together=3)
     assert estimate_lines(found, plan([trial()]))["time"] == (
-        "about 29 s for 1 trial, 15 s of it to test the instruments and measure the noise floor, without resnet152, "
+        "about 29 s for 1 trial, 15 s of it for the ruler and the noise floor, without resnet152, "
         "seeds one after another: side by side they may take less"
     )
     nothing = estimate(unknown_cell("resnet152", "failed", "why"))

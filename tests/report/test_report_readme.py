@@ -45,6 +45,15 @@ def test_budgets_have_tables_of_their_own(page, markdown_table):
     assert [row["status"] for row in markdown_table(page, "## Budget 10min")] == ["1/1 ok"]
 
 
+def test_the_page_says_what_may_be_compared(page, tmp_path):
+    assert "Across the 2 tables, which differ in budget, nothing that was measured may be." in page
+    write_report(write_folder(tmp_path, models=TWO_MODELS, epochs=2))
+    alone = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "Rows of one table may be compared: they share data, input, stem, recipe, budget, batch size" in alone
+    assert "where `resbench compare` says so" in alone
+    assert "Across the" not in alone
+
+
 def test_every_planned_trial_is_accounted_for(page, markdown_table):
     assert "5 of 7 planned trials ended ok" in page
     failures = markdown_table(page, "## Trials that did not end ok")

@@ -57,6 +57,7 @@ def test_groups_are_sections_and_only_the_largest_have_charts(tmp_path: Path) ->
     assert [section.title for section in sections] == [f"Budget {n}ep" for n in range(1, MOST_CHARTED + 2)]
     charted = {chart.slug.rsplit("-", 1)[0] for chart in document.charts}
     assert len(charted) == MOST_CHARTED
+    assert "Across the 7 tables, which differ in budget, nothing" in words_of(document, "summary")
     assert sections[-1].slug in charted
     (without,) = {section.slug for section in sections} - charted
     assert "only the 6 tables" in words_of(document, without)
