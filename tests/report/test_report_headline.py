@@ -103,3 +103,12 @@ class TestCost:
         assert self.cost_of(tmp_path, *accuracies("a", 0.95)) == ""
         apart = accuracies("b", 0.9, data_s=0.0, step_s=1.0, micro_batch_size=64)
         assert self.cost_of(tmp_path / "parts", *accuracies("a", 0.95), *apart) == ""
+
+    def test_a_model_without_a_tier_does_not_lead_where_others_have_one(self, tmp_path):
+        said = self.cost_of(
+            tmp_path,
+            *accuracies("ranked", 0.950, 0.951, 0.949, data_s=0.0, step_s=40.0),
+            *accuracies("cheap", 0.9, 0.902, 0.8985, data_s=0.0, step_s=10.0),
+            *accuracies("failed on one", 0.99, 0.99, None, data_s=0.0, step_s=80.0),
+        )
+        assert said == "cheap takes 25 % of the training time of ranked, and is 4.98 points below it."
