@@ -80,8 +80,17 @@ def _policy(scripts: list[str]) -> str:
 
 def _data(chart: Chart) -> dict[str, Any]:
     """Returns what the page's script needs of a chart."""
-    views = [{"traces": view.traces, "layout": view.layout} for view in chart.views]
+    views = [{"traces": _rounded(view.traces), "layout": _rounded(view.layout)} for view in chart.views]
     return {"height": chart.height, "views": views}
+
+
+def _rounded(value: Any) -> Any:
+    """Rounds numbers to seven digits, more than a screen shows: two processors may differ in the last of sixteen."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
 @cache

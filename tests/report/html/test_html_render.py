@@ -84,6 +84,15 @@ def test_chart_data_cannot_end_their_script_and_names_are_no_tags() -> None:
     assert unescape(name) == NASTY.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 
 
+def test_numbers_of_charts_have_as_many_digits_as_a_screen_can_show() -> None:
+    trace = {"x": [1 / 3, 2e12 / 3, 7], "y": [None, 0.0], "hovertext": ["0.3333333333333333"]}
+    page = page_of(Charts([Chart("chart", "Chart", [View("all", [trace], {"range": [0.1 + 0.2]})])]))
+    data = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, flags=re.DOTALL).group(1)
+    view = json.loads(data)["chart"]["views"][0]
+    assert view["traces"] == [{"x": [0.3333333, 666666700000.0, 7], "y": [None, 0.0], "hovertext": trace["hovertext"]}]
+    assert view["layout"] == {"range": [0.3]}
+
+
 def test_words_between_backticks_are_code_and_a_persons_own_words_are_markdown() -> None:
     page = page_of(
         Words(["Run `resbench report <dir>` again."]), Markdown("# Heading\n\n**bold** <b>not</b>\n\n|a|\n|-|\n|1|")
