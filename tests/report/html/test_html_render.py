@@ -111,7 +111,7 @@ def test_cells_say_what_they_sort_by_what_is_best_and_what_did_not_end_well() ->
     page = page_of(
         Figures("t", "caption", Table("", ["model", "train time", "status"], rows), {"train time": "Data + step."})
     )
-    assert '<td class="best" data-order="65.0">1 min 05 s</td>' in page
+    assert '<td class="best" data-order="65">1 min 05 s</td>' in page
     assert "<td>3/3 ok</td>" in page
     assert '<td class="partly">2/3 ok</td>' in page
     assert 'title="Data + step.">train time</th>' in page
