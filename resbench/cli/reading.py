@@ -58,7 +58,7 @@ def report(
         Path | None, typer.Option("--out", help="Where the page of several folders goes; without it they are printed.")
     ] = None,
 ) -> None:
-    """Rebuild the CSV files, tables and plots of a results folder from its records, or put several side by side.
+    """Rebuild the CSV files, pages and plots of a results folder from its records, or put several side by side.
 
     With --format nothing is written: the comparison tables are printed, to be pasted into a paper or a pull request.
     """

@@ -27,7 +27,7 @@ def files_of(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(result: Result, said: str) -> None:
+def assert_refused(result: Result, said: str) -> None:
     assert result.exit_code == 2, result.output
     assert (result.stdout, len(result.stderr.strip().splitlines())) == ("", 1)
     assert said in result.stderr
@@ -51,8 +51,8 @@ def test_a_format_prints_the_tables_and_nothing_else_and_writes_nothing(
 def test_columns_can_be_chosen(invoke: Invoke, folder: Path) -> None:
     text = invoke("report", folder, "--format", "csv", "--columns", "macs,status").stdout
     assert next(csv.reader(io.StringIO(text))) == ["model", "MACs (M)", "ok", "planned"]
-    refused(invoke("report", folder, "--format", "csv", "--columns", "mcas"), "Did you mean macs")
-    refused(invoke("report", folder, "--columns", "macs"), "give a --format")
+    assert_refused(invoke("report", folder, "--format", "csv", "--columns", "mcas"), "Did you mean macs")
+    assert_refused(invoke("report", folder, "--columns", "macs"), "give a --format")
 
 
 def test_several_folders_are_printed_without_out(invoke: Invoke, folder: Path, tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_what_report_cannot_do_is_said_in_one_line(invoke: Invoke, folder: Path,
     collection = tmp_path / "all"
     write_folder(collection / "suite", models=TWO_MODELS, epochs=1)
     (collection / "collection.json").write_text("{}")
-    refused(invoke("report", folder, folder), "given twice")
-    refused(invoke("report", folder, "/nowhere"), "no records.jsonl in '/nowhere'")
-    refused(invoke("report", folder, collection), "is a collection")
-    refused(invoke("report", collection, "--format", "csv"), "is a collection")
-    refused(invoke("report", folder, "--out", tmp_path / "page"), "several")
-    refused(invoke("report", folder, "--format", "latx"), "Did you mean latex")
-    refused(invoke("report", folder, collection / "suite", "--names", "a"), "1 name given for 2")
-    refused(invoke("report", folder, collection / "suite", "--out", folder), "another --out")
+    assert_refused(invoke("report", folder, folder), "given twice")
+    assert_refused(invoke("report", folder, "/nowhere"), "no records.jsonl in '/nowhere'")
+    assert_refused(invoke("report", folder, collection), "is a collection")
+    assert_refused(invoke("report", collection, "--format", "csv"), "is a collection")
+    assert_refused(invoke("report", folder, "--out", tmp_path / "page"), "several")
+    assert_refused(invoke("report", folder, "--format", "latx"), "Did you mean latex")
+    assert_refused(invoke("report", folder, collection / "suite", "--names", "a"), "1 name given for 2")
+    assert_refused(invoke("report", folder, collection / "suite", "--out", folder), "another --out")
 
 
 def test_nothing_measured_has_exit_code_4_in_every_form(invoke: Invoke, tmp_path: Path) -> None:
