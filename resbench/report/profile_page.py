@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from resbench.report.formats import markdown
 from resbench.report.numbers import count, escape
+from resbench.report.parts import NOTES, PAGE, picture
 from resbench.report.profiles import profile_page_table, profile_sets
 from resbench.store import write_atomically
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
     from resbench.report.plots import Plot
     from resbench.store import Results
-
-PAGE = "README.md"
-NOTES = "NOTES.md"
-"""A person's own words on the results; the page shows them, and no rebuild touches them."""
 
 NOT_TRAINED = "What networks cost before any training, as `resbench profile` measured it."
 
@@ -91,14 +88,3 @@ def profile_section(profile: pd.DataFrame, plots: Sequence[Plot]) -> list[str]:
     for found in profile_sets(profile):
         parts += [f"### {escape(found.title)}", markdown(profile_page_table(found))]
     return [*parts, *map(picture, plots)]
-
-
-def picture(plot: Plot) -> str:
-    """Returns a plot as a picture in Markdown that leads to its SVG file."""
-    title = escape(plot.title[0].upper() + plot.title[1:])
-    return f"[![{title}]({relative(plot)})]({plot.files[1].parent.name}/{plot.files[1].name})"
-
-
-def relative(plot: Plot) -> str:
-    """Returns where a plot's PNG is, as seen from the page."""
-    return f"{plot.files[0].parent.name}/{plot.files[0].name}"

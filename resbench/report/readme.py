@@ -13,15 +13,8 @@ from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
 from resbench.report.numbers import count, escape
 from resbench.report.pairs import front_table, pair_table
-from resbench.report.profile_page import (
-    NOT_TRAINED,
-    NOTES,
-    PAGE,
-    picture,
-    profile_section,
-    relative,
-    write_profile_page,
-)
+from resbench.report.parts import NOTES, PAGE, picture, relative
+from resbench.report.profile_page import NOT_TRAINED, profile_section, write_profile_page
 from resbench.report.tables import Table, comparison_table, failure_table, ledger_table
 from resbench.stats.power import ALPHA
 from resbench.store import Store, write_atomically

@@ -10,6 +10,7 @@ from resbench.report.html.headings import HEADINGS
 from resbench.report.html.render import render
 from resbench.report.html.surroundings import HTML_PAGE
 from resbench.report.numbers import names
+from resbench.report.parts import PAGE
 from resbench.report.side_by_side.accuracy import accuracy_table
 from resbench.report.side_by_side.gather import SideBySide
 from resbench.report.side_by_side.page import (
@@ -17,7 +18,6 @@ from resbench.report.side_by_side.page import (
     BESIDE_TITLE,
     LONG,
     METHOD,
-    PAGE,
     SPEED_TITLE,
 )
 from resbench.report.side_by_side.sentences import sentences

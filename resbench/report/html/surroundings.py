@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resbench.report.html.document import Block, Markdown
-from resbench.report.profile_page import NOTES
+from resbench.report.parts import NOTES
 
 HTML_PAGE = "report.html"
 

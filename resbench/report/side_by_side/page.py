@@ -9,6 +9,7 @@ from pathlib import Path
 from resbench.errors import InputError, NothingMeasuredError
 from resbench.report.formats import markdown
 from resbench.report.numbers import escape, names
+from resbench.report.parts import PAGE
 from resbench.report.printed import check_format, printed_tables
 from resbench.report.side_by_side.accuracy import accuracy_table
 from resbench.report.side_by_side.folders import read_folders
@@ -22,7 +23,6 @@ from resbench.report.sources.stored import COLLECTION
 from resbench.report.tables import Table
 from resbench.store import RECORDS, write_atomically
 
-PAGE = "README.md"
 LONG = "side_by_side.csv"
 PLOTS = "plots"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from resbench.errors import NothingMeasuredError
 from resbench.report.formats import markdown
 from resbench.report.numbers import MISSING, count, escape, names, percent
-from resbench.report.readme import NOTES, PAGE, write_report
+from resbench.report.parts import NOTES, PAGE
+from resbench.report.readme import write_report
 from resbench.report.sources.caveats import caveats
 from resbench.report.sources.claims import claim_words, count_words, judge_claim
 from resbench.report.sources.conclusions import Answer, conclude, when
