@@ -34,7 +34,12 @@ def _from_2(event: Event) -> Event:
     return {**event, "cached_features": False} if event["event"] == "trial" else event
 
 
-_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1, 2: _from_2}
+def _from_3(event: Event) -> Event:
+    """Version 4 added networks of the user's own code, several devices a trial, and nodes of a cluster."""
+    return {**event, "code": None, "devices": 1, "node": None} if event["event"] == "trial" else event
+
+
+_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def upgrade(event: Event) -> Event:

@@ -51,6 +51,16 @@ def test_version_2_knew_no_cached_features_and_keeps_its_ids():
     assert Trial.from_dict(planned).trial_id == row["trial_id"]
 
 
+def test_version_3_knew_one_device_no_nodes_and_no_code_of_the_users_and_keeps_its_ids():
+    row = load_results(STORED / "records-v3").trials.iloc[0]
+    assert row["trial_id"] == "7b607f7586eb"
+    assert row["devices"] == 1
+    assert row["node"] is None
+    assert row["code"] is None
+    planned = next(event for event in Store(STORED / "records-v3").read() if event["event"] == "suite")["trials"][0]
+    assert Trial.from_dict(planned).trial_id == row["trial_id"]
+
+
 @pytest.mark.parametrize("version", [0, -1])
 def test_a_version_that_never_was_is_refused(version, tmp_path):
     with pytest.raises(ValueError, match=f"no schema version {version}"):

@@ -122,6 +122,7 @@ def test_every_column_that_an_ok_trial_on_a_processor_can_fill_is_filled(results
     only_elsewhere = {"compile_mode", "cuda", "cudnn", "driver", "mfu", "energy_j", "peak_memory_reserved_mib", "error"}
     only_elsewhere |= {"exit_code", "signal", "clock_mhz", "temperature_c", "power_w"}
     only_elsewhere |= {"other_load"}  # too short to tell
+    only_elsewhere |= {"code", "node"}
     only_in_a_checkout = {"git_sha", "git_dirty", "git_diff_hash"}
     empty = {column for column in columns(TrialRecord) if results.trials[column].isna().any()}
     assert empty - only_in_a_checkout <= only_elsewhere

@@ -39,7 +39,9 @@ TRIALS = st.builds(
         cuda_graph=st.booleans(),
         compile_mode=st.sampled_from(["default", "reduce-overhead", "max-autotune-no-cudagraphs"]),
         cache_features=st.booleans(),
+        devices=st.integers(1, 8),
     ),
+    code=st.none() | NAMES,
 )
 
 
@@ -57,7 +59,8 @@ def test_trial_id_is_pinned():
 
 def test_a_trial_that_was_stored_before_a_setting_existed_keeps_its_id():
     stored = make_trial().to_dict()
-    del stored["engine"]["compile_mode"], stored["engine"]["cache_features"]
+    del stored["engine"]["compile_mode"], stored["engine"]["cache_features"], stored["engine"]["devices"]
+    del stored["code"]
     rebuilt = Trial.from_dict(stored)
     assert rebuilt == make_trial()
     assert rebuilt.trial_id == stored["trial_id"] == "78ddefab880d"
@@ -82,6 +85,7 @@ CHANGES = {
     "budget": "27ep",
     "seed": 1,
     "weights": "default",
+    "code": "my_nets.py sha256:0123456789ab",
 }
 ENGINE_CHANGES = {
     "device": "cpu",
@@ -91,6 +95,7 @@ ENGINE_CHANGES = {
     "cuda_graph": True,
     "compile_mode": "max-autotune-no-cudagraphs",
     "cache_features": False,
+    "devices": 2,
 }
 
 
@@ -111,8 +116,8 @@ def test_the_input_reads_as_the_flags_have_it():
 
 
 DOCUMENTED = """
-trial_id model source stem dataset dataset_fingerprint input recipe budget seed
-device_name precision tf32 memory_format compiled compile_mode cuda_graph cached_features batch_size cpu_threads
+trial_id model code source stem dataset dataset_fingerprint input recipe budget seed
+device_name devices precision tf32 memory_format compiled compile_mode cuda_graph cached_features batch_size cpu_threads
 concurrent_seeds
 status phase error stopped_by overshoot
 params trainable_params macs forward_flops train_flops_per_image activations peak_memory_allocated_mib
@@ -120,7 +125,7 @@ peak_memory_reserved_mib inference_memory_mib train_images_per_second inference_
 step_ms_p90 forward_ms backward_ms mfu energy_j
 test_accuracy best_test_accuracy train_accuracy test_loss epochs steps images_seen train_flops_spent
 build_s compile_s warmup_s data_s step_s eval_s checkpoint_s other_s wall_s
-git_sha git_dirty resbench torch torchvision cuda cudnn driver python host_cpu started_at
+git_sha git_dirty resbench torch torchvision cuda cudnn driver python host_cpu node started_at
 """
 
 

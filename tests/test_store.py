@@ -288,8 +288,8 @@ def test_csv_files_hold_the_frames_in_the_order_of_the_schema(tmp_path):
             header, *rows = csv.reader(file)
         assert header == list(frame.columns) == columns(record)
         assert len(rows) == len(frame)
-    read = pd.read_csv(folder / "summary.csv")
-    pd.testing.assert_frame_equal(read, results.summary, check_dtype=False)
+    read = pd.read_csv(folder / "summary.csv", dtype={"code": object})
+    pd.testing.assert_frame_equal(read.fillna({"code": ""}), results.summary.fillna({"code": ""}), check_dtype=False)
 
 
 def test_whole_numbers_stay_whole_beside_an_empty_cell(store):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LEARNING = (
     "model", "stem", "weights", "input", "dataset", "dataset_fingerprint", "recipe", "budget", "batch_size",
-    "micro_batch_size", "precision", "tf32", "compiled", "compile_mode",
+    "micro_batch_size", "precision", "tf32", "compiled", "compile_mode", "devices",
 )  # fmt: skip
 """What must agree before two accuracies, or anything else, may be compared."""
 

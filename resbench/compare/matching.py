@@ -13,7 +13,7 @@ from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing
 
 PLANNED = (
     "model", "weights", "stem", "dataset", "dataset_fingerprint", "input", "recipe", "budget", "batch_size",
-    "precision",
+    "precision", "devices",
 )  # fmt: skip
 """What every trial knows of itself, whether it ran or not; what two cells should share longest comes first."""
 

@@ -25,7 +25,7 @@ __all__ = [
     "format_input",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the events in ``records.jsonl``; raise it when a field changes its name or meaning, or a new one has a
 known value for what was written before, and teach :mod:`resbench.migrations` to read that."""
 

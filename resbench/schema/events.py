@@ -44,6 +44,7 @@ _NEEDED = {
     "hits": ("trial_id",),
 }
 _PLAN = {"trial_id": "str", **{name: kind for name, kind in _types(Trial).items() if kind in _IS}}
+_PLANNED = ("trial_id", *(column.name for column in fields(Trial) if column.name in _PLAN and _required(column)))
 _ENGINE = _types(EngineSettings)
 
 
@@ -90,7 +91,7 @@ def _check(data: Any, kinds: dict[str, str], *, needed: tuple[str, ...] = ()) ->
 
 def _check_plan(data: Any) -> None:
     """Checks a planned trial."""
-    _check(data, _PLAN, needed=tuple(name for name in _PLAN if name != "weights"))
+    _check(data, _PLAN, needed=_PLANNED)
     sides = data.get("input")
     if not isinstance(sides, list) or len(sides) != 3 or not all(_IS["int"](side) for side in sides):
         raise ValueError(f"input is {short_repr(sides)}")

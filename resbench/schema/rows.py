@@ -33,10 +33,15 @@ class TrialRecord:
     """Of weights, order of the images and augmentation."""
     weights: str = "random"
     """What it started from: ``random``, ``default`` (torchvision's), or a file's name with its digest."""
+    code: str | None = None
+    """Of a network that is none of resbench's own: the file or package that registered it and a digest of its source,
+    which is part of the ``trial_id``."""
 
     # Engine: the settings that ran, which may differ from those asked for (notes say why).
     device_name: str | None = None
     """As driver or system call it."""
+    devices: int | None = None
+    """On how many of them one trial trained, each with its share of every batch (data parallel)."""
     precision: str | None = None
     """``fp32``, ``tf32`` or ``bf16`` (autocast)."""
     tf32: bool | None = None
@@ -203,6 +208,8 @@ class TrialRecord:
     """Its version."""
     host_cpu: str | None = None
     """The processor's name and its threads."""
+    node: str | None = None
+    """Of a cluster: its node that ran the trial. Empty where the trial ran on the machine that recorded it."""
     started_at: str | None = None
     """UTC, ISO 8601."""
 

@@ -28,9 +28,11 @@ class EngineSettings:
     or ``max-autotune-no-cudagraphs``."""
     cache_features: bool = True
     """Whether the features of a frozen network may be computed once, where that changes nothing but rounding."""
+    devices: int = 1
+    """How many devices train the trial together, each with its share of every batch."""
 
 
-_YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True}
+_YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True, "devices": 1}
 """Engine settings that stored ids were made without, and the value that means what was done then."""
 
 
@@ -55,6 +57,8 @@ class Trial:
     engine: EngineSettings
     weights: str = "random"
     """Where the initial weights come from: ``random``, ``default`` (torchvision's) or a state-dict file."""
+    code: str | None = None
+    """Of a network that is none of resbench's own: what registered it, with a digest of its source."""
 
     @cached_property
     def trial_id(self) -> str:
@@ -66,6 +70,8 @@ class Trial:
         for name, default in _YOUNGER_THAN_RECORDS.items():
             if data["engine"][name] == default:
                 del data["engine"][name]
+        if self.code is None:
+            del data["code"]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

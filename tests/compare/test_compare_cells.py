@@ -43,6 +43,7 @@ LEARNING_CHANGES: dict[str, Any] = {
     "tf32": True,
     "compiled": False,
     "compile_mode": "reduce-overhead",
+    "devices": 2,
 }
 
 
