@@ -16,6 +16,12 @@ class InputError(ResbenchError):
     """Bad usage or bad input: the message says what was given, what is accepted and what to do."""
 
 
+class ModelError(ResbenchError):
+    """A network is none, or not one from images to logits; the message says whose code is at fault, and where."""
+
+    exit_code = 3
+
+
 class RulerError(ResbenchError):
     """The instruments misread quantities that are known, so nothing may be measured with them."""
 

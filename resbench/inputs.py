@@ -30,6 +30,9 @@ class Inputs:
     train_images: int | None = None
     """At most so many training images; ``None`` for all."""
     test_images: int | None = None
+    imports: tuple[str, ...] = ()
+    """Files and modules that register the trials' networks, where these are a user's, see
+    :func:`resbench.plugins.import_code`."""
 
     def load(self, progress: Callable[[str], None] | None = None) -> Dataset:
         """Loads the dataset, see :func:`~resbench.data.datasets.load_dataset`, which says what is raised."""
@@ -59,6 +62,7 @@ class Inputs:
             **asdict(self),
             "data_dir": None if self.data_dir is None else str(self.data_dir),
             "resize": None if self.resize is None else list(self.resize),
+            "imports": list(self.imports),
         }
 
     @classmethod
@@ -69,5 +73,6 @@ class Inputs:
             **data,
             "data_dir": Path(folder) if folder else None,
             "resize": (resize[0], resize[1]) if resize else None,
+            "imports": tuple(data.get("imports", ())),
         }
         return cls(**values)

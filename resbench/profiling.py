@@ -12,6 +12,7 @@ from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.planning.arms import expand_models
 from resbench.planning.plan import resolve_engine
+from resbench.plugins import with_code
 from resbench.registry import check_stem, model_entry
 from resbench.schema import ProfileRecord, columns
 from resbench.store import Store
@@ -77,7 +78,8 @@ def profile_models(
             for number, subject in enumerate(subjects, start=1):
                 on_message(f"[{number}/{len(subjects)}] {subject.model} at batch {subject.batch_size}")
                 measured = len(rows)
-                ended = run_in_process(run_profile, (subject,), log=Path(scratch) / "log", on_message=keep)
+                job, arguments = with_code([subject.model], run_profile, (subject,))
+                ended = run_in_process(job, arguments, log=Path(scratch) / "log", on_message=keep)
                 if len(rows) == measured:
                     on_message(f"{subject.model} at batch {subject.batch_size} failed: {ended}")
     finally:

@@ -202,9 +202,16 @@ class Recorder:
         self.record.verdict = "suspect" if self.doubts else "valid"
         self.record.verdict_reasons = [*dict.fromkeys(self.doubts)]
 
-    def ended(self, status: str, error: BaseException) -> None:
-        """Notes how the trial ended; the phase stays the one it ended in."""
-        self.record.status, self.record.error = status, in_one_line(error)
+    def ended(self, status: str, error: BaseException, *, where: str | None = None) -> None:
+        """Notes how the trial ended; the phase stays the one it ended in.
+
+        Args:
+            status: One of :data:`~resbench.schema.STATUSES`.
+            error: What went wrong.
+            where: File and line in the network's own code, where that is a user's.
+        """
+        text = in_one_line(error)
+        self.record.status, self.record.error = status, f"{where}: {text}" if where else text
 
     def close(self) -> TrialRecord:
         """Closes the ledger and returns the record."""

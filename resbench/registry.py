@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from natsort import natsorted
 
-from resbench.errors import InputError, unknown
+from resbench.errors import InputError, ModelError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +43,34 @@ class DuplicateModelError(InputError):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a network was registered that is none of resbench's own."""
+
+    file: Path
+    """As Python knows it: no such file exists for what was typed into a session."""
+    line: int
+    module: str
+    """Its dotted name; ``__main__`` for a script or a session."""
+
+    def __str__(self) -> str:
+        """Says it as compilers do: ``my_nets.py:12``."""
+        return f"{self.file.name}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong where a user's code was imported; the rest of it is there all the same."""
+
+    where: str
+    """File and line."""
+    message: str
+
+    def __str__(self) -> str:
+        """Says both."""
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One registered network."""
 
@@ -59,6 +90,8 @@ class ModelEntry:
     """What it starts from where none are given: ``"random"`` or ``"default"`` (downloaded)."""
     stems: tuple[str, ...] = STEMS
     """How it may begin."""
+    origin: Origin | None = None
+    """Where it was registered, if not by resbench."""
 
 
 Library = Callable[[str], ModelEntry]
@@ -66,6 +99,10 @@ Library = Callable[[str], ModelEntry]
 
 _ENTRIES: dict[str, ModelEntry] = {}
 _LIBRARIES: dict[str, Library] = {}
+_FAULTS: list[Fault] = []
+_BEING_IMPORTED: list[str] = []
+"""A user's code that resbench is importing now: what that registers wrongly is noted, not raised."""
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def register_model(
@@ -87,9 +124,22 @@ def register_model(
         DuplicateModelError: The name is taken, be it by a network of this project.
         InputError: The builder cannot be called with those keywords, or the name has a colon or is one that could
             not be given to a command, shown or told from a wildcard.
+
+    Where resbench imports the code (``--import``, an entry point) these become faults that it reports with file and
+    line, and what else the code registers is there.
     """
 
     def register(builder: _B) -> _B:
+        origin = _origin(sys._getframe(1))
+        try:
+            enter(builder, origin)
+        except InputError as error:
+            if not _BEING_IMPORTED:
+                raise
+            note_fault(Fault(str(origin), str(error)))
+        return builder
+
+    def enter(builder: _B, origin: Origin | None) -> None:
         _load_models()
         if name in _ENTRIES:
             raise DuplicateModelError(
@@ -112,8 +162,8 @@ def register_model(
             accepts_input_size="input_size" in optional,
             accepts_weights="weights" in optional,
             default_weights=default_weights,
+            origin=origin,
         )
-        return builder
 
     return register
 
@@ -208,6 +258,7 @@ def create_model(
     Raises:
         InputError: An unknown name or stem, a stem the network does not come with, a number below 1, or weights
             for a network that takes none.
+        ModelError: The builder returned something that is no ``torch.nn.Module``.
     """
     entry = model_entry(name)
     check_stem(entry, stem)
@@ -225,7 +276,50 @@ def create_model(
         optional["input_size"] = (height, width)
     if entry.accepts_weights:
         optional["weights"] = weights
-    return entry.builder(num_classes=num_classes, in_channels=in_channels, stem=stem, **optional)
+    network = entry.builder(num_classes=num_classes, in_channels=in_channels, stem=stem, **optional)
+    from torch import nn
+
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{described(entry)} is no network: its builder returned {type(network).__name__!r}, and a torch.nn.Module "
+            "is wanted."
+        )
+    return network
+
+
+def described(entry: ModelEntry) -> str:
+    """Returns what to call a network in a message about its code: with file and line where it is a user's."""
+    return f"model {entry.name!r}" + (f" ({entry.origin})" if entry.origin else "")
+
+
+@contextmanager
+def importing(what: str) -> Iterator[None]:
+    """Notes as faults what is registered wrongly inside the block, in the place of raising it.
+
+    Args:
+        what: Whose code is imported there.
+    """
+    _BEING_IMPORTED.append(what)
+    try:
+        yield
+    finally:
+        _BEING_IMPORTED.pop()
+
+
+def note_fault(fault: Fault) -> None:
+    """Notes what went wrong where a user's code was imported."""
+    _FAULTS.append(fault)
+
+
+def faults() -> list[Fault]:
+    """Returns what went wrong in this process where a user's code was imported, in that order."""
+    _load_models()
+    return [*_FAULTS]
+
+
+def registrations() -> int:
+    """Returns how many networks and libraries are registered."""
+    return len(_ENTRIES) + len(_LIBRARIES)
 
 
 def check_stem(entry: ModelEntry, stem: str) -> None:
@@ -242,8 +336,17 @@ def check_stem(entry: ModelEntry, stem: str) -> None:
 
 
 def _load_models() -> None:
-    """Registers the project's networks: importing them does it, the first time; later calls are free."""
+    """Registers the project's networks and those of installed packages, the first time; later calls are free."""
     importlib.import_module("resbench.models")
+    importlib.import_module("resbench.plugins").load_installed()
+
+
+def _origin(frame: FrameType) -> Origin | None:
+    """Returns where code runs that registers something; None where that is resbench itself."""
+    file = Path(frame.f_code.co_filename)
+    if file.resolve().is_relative_to(_PACKAGE):
+        return None
+    return Origin(file, frame.f_lineno, frame.f_globals.get("__name__", "__main__"))
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -254,7 +357,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _check_callable(name: str, builder: Builder, keywords: set[str]) -> None:
     try:
-        inspect.signature(builder).bind(**dict.fromkeys(keywords))
+        inspect.signature(builder).bind(**dict.fromkeys(sorted(keywords)))
     except TypeError as error:
         raise InputError(
             f"the builder of model {name!r} must take the keywords {', '.join(sorted(keywords))} "

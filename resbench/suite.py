@@ -94,6 +94,8 @@ class Suite(BaseModel):
     name: str
     models: list[str] = []
     """Registry names; wildcards are welcome. Where there are arms: only those of these networks."""
+    imports: list[str] = []
+    """Python files and modules that register networks of your own; a file's path is relative to the suite's."""
     arms: list[Arm] = []
     """In the place of models, where more than the network differs."""
     description: str = ""
@@ -205,8 +207,8 @@ def load_suite(name: str, /, **changes: Any) -> Suite:
 
     Args:
         name: A name from :func:`suite_names`, or the path of a TOML file.
-        **changes: Fields that replace the file's, unless they are ``None``. Fields of ``engine`` and ``run`` are
-            given by their own names.
+        **changes: Fields that replace the file's, unless they are ``None``; ``imports`` are added to the file's.
+            Fields of ``engine`` and ``run`` are given by their own names.
 
     Raises:
         InputError: There is no such suite, or it is not valid; the message names the key and the nearest.
@@ -224,7 +226,16 @@ def load_suite(name: str, /, **changes: Any) -> Suite:
             f"{', '.join(map(str, data['suites']))}."
         )
     data.setdefault("name", path.stem)
+    if isinstance(data.get("imports"), list):
+        data["imports"] = [_beside(path, spec) for spec in data["imports"]]
     return make_suite(data, f"the suite {str(path)!r}", **changes)
+
+
+def _beside(suite: Path, spec: Any) -> Any:
+    """Returns what a suite's file says to import: a relative file lies beside it."""
+    if not isinstance(spec, str) or not spec.endswith(".py") or user_path(spec).is_absolute():
+        return spec
+    return str(suite.parent / spec)
 
 
 def make_suite(data: dict[str, Any], where: str = "the suite", /, **changes: Any) -> Suite:
@@ -238,6 +249,8 @@ def make_suite(data: dict[str, Any], where: str = "the suite", /, **changes: Any
         name: {key: given.pop(key) for key in table.model_fields if key in given} for name, table in OPTIONS.items()
     }
     merged = {**data, **given}
+    if given.get("imports") and isinstance(data.get("imports"), list):  # a suite's networks need their own code
+        merged["imports"] = [*dict.fromkeys([*data["imports"], *given["imports"]])]
     for name, fields in in_tables.items():
         if fields and isinstance(merged.get(name, {}), dict):  # what is not a table is refused below
             merged[name] = {**merged.get(name, {}), **fields}

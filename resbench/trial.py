@@ -15,9 +15,11 @@ from resbench.errors import InputError
 from resbench.inputs import Inputs
 from resbench.measure.profile import Subject, measure_profile, profile_record
 from resbench.measure.telemetry import Telemetry
+from resbench.plugins import code_of, import_code, place_in
 from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
 from resbench.recorder import Emit, Recorder
+from resbench.registry import described, model_entry
 from resbench.schema import MEASURING_VERSION, Trial, TrialRecord
 from resbench.training.alone import train_alone
 from resbench.training.checkpoint import Checkpoints
@@ -48,7 +50,9 @@ class TrialRun:
     """One trial on its way, phase by phase."""
 
     def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt) -> None:
+        import_code(inputs.imports)
         self.trial, self.inputs, self.attempt = trial, inputs, attempt
+        self.entry = model_entry(trial.model)
         self.recipe = get_recipe(trial.recipe)
         self.subject = Subject(
             model=trial.model,
@@ -66,6 +70,7 @@ class TrialRun:
         """Runs every phase; an exception becomes the record's outcome."""
         recorder = self.recorder
         try:
+            self._check_code()
             self.phase("data")
             self.set_up()
             dataset = self.load()
@@ -80,7 +85,8 @@ class TrialRun:
             recorder.ended("not_run", error)
         except Exception as error:
             traceback.print_exc()
-            recorder.ended("oom" if is_out_of_memory(error) else "crashed", error)
+            status = "oom" if is_out_of_memory(error) else "crashed"
+            recorder.ended(status, error, where=place_in(self.entry, error))
         return recorder.close()
 
     def set_up(self) -> None:
@@ -89,6 +95,19 @@ class TrialRun:
         self.device = open_device(self.trial.engine.device)
         self.telemetry = Telemetry(self.device, together=self.attempt.together)
         self.recorder.place(self.device)
+
+    def _check_code(self) -> None:
+        """Checks that the network's code is the one that the trial was planned with.
+
+        Raises:
+            InputError: It was edited meanwhile.
+        """
+        here = code_of(self.entry)
+        if self.trial.code not in (None, here):
+            raise InputError(
+                f"the code of {described(self.entry)} has changed since this trial was planned: it was "
+                f"{self.trial.code} and is {here}. Run the suite again."
+            )
 
     def load(self) -> Dataset:
         """Loads the dataset that was planned with.

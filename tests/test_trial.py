@@ -26,6 +26,8 @@ EMPTY_WHERE_ALL_IS_WELL = {"error", "exit_code", "signal"}
 EMPTY_WHERE_IT_WAS_SHORT = {"other_load", "clock_mhz"}
 """What telemetry cannot tell of a training of milliseconds, or on a machine that does not say."""
 EMPTY_WHERE_EAGER = {"compile_mode"}
+EMPTY_FOR_RESBENCH_ITSELF = {"code", "node"}
+"""What a network of a user's code, or a cluster, would fill."""
 
 pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
 
@@ -55,7 +57,7 @@ class TestRecord:
         empty = {name for name in columns(TrialRecord) if getattr(record, name) is None}
         assert (
             empty - EMPTY_WITHOUT_A_CHECKOUT - EMPTY_WHERE_IT_WAS_SHORT
-            == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL | EMPTY_WHERE_EAGER
+            == EMPTY_ON_CPU | EMPTY_WHERE_ALL_IS_WELL | EMPTY_WHERE_EAGER | EMPTY_FOR_RESBENCH_ITSELF
         )
         assert record.concurrent_seeds == 1
 
@@ -201,7 +203,7 @@ def out_of_memory(logits: torch.Tensor) -> torch.Tensor:
 
 
 def out_of_main_memory(logits: torch.Tensor) -> torch.Tensor:
-    return torch.empty(10**15)
+    return torch.empty(10**15, device="cpu")
 
 
 def crash(logits: torch.Tensor) -> torch.Tensor:
@@ -226,7 +228,8 @@ class TestOutcome:
         register("failing", lambda: Failing(fail, mode))
         record, events = run(make(model="failing", recipe="d2l"))
         assert (record.status, record.phase) == (status, phase)
-        assert record.error.startswith(error)
+        place = f"test_trial.py:{fail.__code__.co_firstlineno + 1}: "
+        assert record.error.startswith(place + error)
         assert "\n" not in record.error
         assert phases(events)[-1] == phase
         assert record.test_accuracy is None
@@ -251,7 +254,11 @@ class TestOutcome:
 
         register("failing", build)
         record, _ = run(make(model="failing"))
-        assert (record.status, record.phase, record.error) == ("crashed", "build", "TypeError: cannot be built")
+        assert (record.status, record.phase, record.error) == (
+            "crashed",
+            "build",
+            f"test_trial.py:{build.__code__.co_firstlineno + 1}: TypeError: cannot be built",
+        )
         assert "Traceback" in capsys.readouterr().err
 
     def test_an_error_without_words_is_named(self, make, register, capsys):
@@ -259,7 +266,9 @@ class TestOutcome:
             raise AssertionError
 
         register("failing", build)
-        assert run(make(model="failing"))[0].error == "AssertionError"
+        assert run(make(model="failing"))[0].error == (
+            f"test_trial.py:{build.__code__.co_firstlineno + 1}: AssertionError"
+        )
 
     def test_of_images_that_have_changed_since_they_were_planned(self, make):
         record, _ = run(make(dataset_fingerprint="0" * 64))

@@ -36,6 +36,14 @@ TestImages = Annotated[int | None, typer.Option(min=1, help="At most so many tes
 ConcurrentSeeds = Annotated[
     int | None, typer.Option(min=1, help="Seeds of a network that train at once on a GPU that one leaves idle.")
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE|MODULE",
+        help="A Python file or module that registers networks of your own; several: once each.",
+    ),
+]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Results folder.")]
 
 _RUN = "How trials are watched over"

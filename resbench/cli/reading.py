@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from resbench.cli.exits import with_exit_codes
+from resbench.cli.imports import import_told
+from resbench.cli.options import Imports
 from resbench.console import WHOLE, complain, count, out, print_pairs, print_table, say
 from resbench.errors import InputError
 
@@ -18,11 +20,13 @@ from resbench.errors import InputError
 @with_exit_codes
 def list_command(
     pattern: Annotated[str, typer.Argument(help="A wildcard, such as 'resnet*'.")] = "*",
+    imports: Imports = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the networks of the registry."""
     from resbench.registry import list_models, model_entry
 
+    import_told(imports)
     entries = [model_entry(name) for name in list_models(pattern)]
     if as_json:
         rows = [{"name": entry.name, "source": entry.source, "summary": entry.summary} for entry in entries]

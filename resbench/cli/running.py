@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from resbench.cli.exits import FAILED_TRIALS, with_exit_codes
+from resbench.cli.imports import import_told
 from resbench.cli.options import (
     Calibrate,
     CheckpointEvery,
@@ -18,6 +19,7 @@ from resbench.cli.options import (
     Dataset,
     Device,
     Estimate,
+    Imports,
     Input,
     MemoryFormat,
     MemoryLimit,
@@ -46,6 +48,7 @@ def bench(
         ),
     ] = None,
     models: Annotated[str | None, typer.Option(help="Networks, comma-separated; wildcards are welcome.")] = None,
+    imports: Imports = None,
     stem: Stem = None,
     dataset: Dataset = None,
     data_dir: DataDir = None,
@@ -91,6 +94,7 @@ def bench(
         default_suite(device) if suite is None else suite,
         {
             "models": _split(models),
+            "imports": [*imports] if imports else None,
             "stem": stem,
             "dataset": dataset,
             "train_images": train_images,
@@ -128,6 +132,7 @@ def bench(
 @with_exit_codes
 def profile(
     models: Annotated[list[str] | None, typer.Argument(help="Networks; wildcards are welcome. Default: all.")] = None,
+    imports: Imports = None,
     stem: Stem = "source",
     input_shape: Input = "3x32x32",
     num_classes: Annotated[int, typer.Option(min=1, help="Width of the logits.")] = 10,
@@ -146,6 +151,7 @@ def profile(
     from resbench.profiling import profile_models
     from resbench.report.profiles import profile_table
 
+    import_told(imports)
     frame = profile_models(
         models or ["*"],
         stem=stem or "source",
@@ -174,6 +180,7 @@ def reproduce(
     dataset: Annotated[str | None, typer.Option(help="Where its data are now, if they have moved.")] = None,
     data_dir: DataDir = None,
     weights: Annotated[str | None, typer.Option(help="Where its weights file is now, if it has moved.")] = None,
+    imports: Imports = None,
     out_folder: OutFolder = None,
 ) -> None:
     """Run a stored trial again from its own record; exit code 1 where it does not fall within noise.
@@ -182,6 +189,7 @@ def reproduce(
     """
     from resbench.rerun.reproduce import reproduce as rerun
 
+    import_told(imports)
     code = rerun(folder, trial_id, dataset=dataset, data_dir=data_dir, weights=weights, out_folder=out_folder)
     raise typer.Exit(code)
 

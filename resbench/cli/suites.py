@@ -194,7 +194,7 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
         tensorboard: Whether event files are written too.
 
     Returns:
-        How many planned trials did not end well; each has been named on stderr.
+        How many planned trials did not end well or could not be planned; each has been named on stderr.
 
     Raises:
         InputError: The folder cannot be written to, is in use, or holds another suite.
@@ -219,6 +219,8 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
         with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
             write_report(folder, results=results)
     failed = tell_how_it_ended(plan, results, folder)
+    if plan.left_out:
+        complain(f"not run, for want of their code: {', '.join(plan.left_out)}", label="failed")
     if tensorboard:
         say(f"Curves: {tensorboard_command(folder)}")
-    return failed
+    return failed + len(plan.left_out)

@@ -20,6 +20,7 @@ from resbench.executors.child import available_memory_mib
 from resbench.executors.process import run_in_process
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
+from resbench.plugins import with_code
 from resbench.recipes import get_recipe
 from resbench.schema import Trial
 
@@ -98,9 +99,8 @@ def _measure(
     memory = conduct.memory_limit_mib
     if memory is None and network.engine.device == "cpu":
         memory = available_memory_mib()
-    ended = run_in_process(
-        measure_job, (network, stored), log=log, on_message=note, limit_s=limit_s, memory_limit_mib=memory
-    )
+    job, arguments = with_code([network.model], measure_job, (network, stored))
+    ended = run_in_process(job, arguments, log=log, on_message=note, limit_s=limit_s, memory_limit_mib=memory)
     if "measurement" in said:
         return Outcome("measured", replace(Measurement.from_dict(said["measurement"]), start_s=started[0]))
     if "out_of_memory" in said:

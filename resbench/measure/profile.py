@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from resbench.devices import Device, open_device
+from resbench.errors import ModelError
 from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
 from resbench.precision import apply_precision
 from resbench.recipes import Recipe, get_recipe
-from resbench.registry import create_model, model_entry
+from resbench.registry import create_model, described, model_entry
 from resbench.schema import EngineSettings, ProfileRecord, format_input
 from resbench.training.engine import Engine
 from resbench.training.frozen import train_mode
@@ -54,6 +55,28 @@ class Subject:
             stem=self.stem,
             input_size=(height, width),
             weights=weights if model_entry(self.model).accepts_weights else None,
+        )
+
+    def check_logits(self) -> None:
+        """Builds the network without memory (on the meta device) and checks what two images give.
+
+        Raises:
+            ModelError: That is no tensor of floats (2, classes); the message names the code at fault.
+        """
+        with torch.device("meta"):
+            network = self.build().eval()
+            try:
+                with torch.no_grad():
+                    logits = network(torch.empty(2, *self.input))
+            except Exception:
+                return  # it fails on real images too, in a phase that says more, or is one that meta tensors defeat
+        wanted = (2, self.num_classes)
+        if isinstance(logits, torch.Tensor) and logits.is_floating_point() and logits.shape == wanted:
+            return
+        shown = f"{logits.dtype} {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(
+            f"{described(model_entry(self.model))} gives {shown} for two images, and logits {wanted} are wanted: one "
+            f"float for each image and class."
         )
 
     def can_train(self, recipe: Recipe) -> bool:
@@ -116,8 +139,7 @@ def measure_profile(
         and wants a :meth:`~resbench.training.engine.Engine.restart`.
     """
     on_phase("build")
-    with torch.device("meta"):
-        subject.build()  # what its builder imports is no network's own memory
+    subject.check_logits()  # besides, what the builder imports is no network's own memory
     level = memory_level(device)
     engine = subject.engine_for(recipe, device)
     train = subject.can_train(recipe)

@@ -15,6 +15,7 @@ from resbench.data.datasets import DatasetUnavailableError
 from resbench.errors import InputError
 from resbench.planning.arms import plan_arms
 from resbench.planning.plan import Plan, plan_suite
+from resbench.plugins import import_code
 from resbench.report.sources.stored import COLLECTION
 from resbench.store import write_atomically
 from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite
@@ -89,6 +90,7 @@ def load_suites(collection: Collection, **changes: Any) -> list[Suite]:
     chosen, refusal = [], None
     for suite in suites:
         try:
+            import_code(suite.imports)
             plan_arms(suite)
             chosen.append(suite)
         except InputError as error:

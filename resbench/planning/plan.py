@@ -18,7 +18,10 @@ from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms
 from resbench.planning.initial_weights import name_weights
+from resbench.planning.missing import leave_out_missing
+from resbench.plugins import code_of, import_code, specs_of
 from resbench.precision import resolve_precision
+from resbench.registry import faults
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
 from resbench.units import parse_duration, parse_memory
@@ -48,6 +51,9 @@ class Plan:
     """What the user must know, such as a dataset that took another's place."""
     arms: dict[str, list[Trial]] = field(default_factory=dict)
     """The trials of each of the suite's arms, by its name; empty where the suite has none."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Networks that the suite names and that are not there since the code that was to register them is at fault; with
+    the reason."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -76,6 +82,8 @@ def plan_suite(
     Raises:
         InputError: Any name, number or file of the suite is wrong.
     """
+    import_code(suite.imports)
+    suite, left_out = leave_out_missing(suite)
     arms = plan_arms(suite)
     _check_different(arms)
     engine = resolve_engine(suite.engine)
@@ -103,6 +111,7 @@ def plan_suite(
             seed=seed,
             engine=engine,
             weights=start,
+            code=code_of(arm.entry),
         )
 
     seeds = suite.seed_list
@@ -112,7 +121,8 @@ def plan_suite(
         _check_fit(dataset, arm)
         _check_budget(arm, first, len(dataset.train) // arm.batch_size)
     named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
-    return Plan(suite, trials, inputs, conduct, [*replaced, *notices], named)
+    told = [*map(str, faults()), *(f"{name} is left out: {why}" for name, why in left_out.items()), *replaced]
+    return Plan(suite, trials, inputs, conduct, [*told, *notices], named, left_out)
 
 
 def resolve_engine(options: EngineOptions) -> EngineSettings:
@@ -203,6 +213,7 @@ def _load(
             channels=shape[0] if shape else None,
             train_images=suite.train_images,
             test_images=suite.test_images,
+            imports=specs_of(arm.entry for arm in arms),
         )
 
     chosen, notices = inputs(suite.dataset), []
@@ -277,8 +288,13 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     flops = None
     if arm.budget.unit == "flop":
         subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-        with torch.device("meta"):
-            flops = count_training_flops(subject.build(), trial.input)
+        try:
+            with torch.device("meta"):
+                flops = count_training_flops(subject.build(), trial.input)
+        except Exception:
+            if arm.entry.origin is None:
+                raise
+            return  # a user's network can fail in any way: its trial says how, and the others run
     plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
 
 

@@ -11,7 +11,7 @@ from resbench.console import complain, out, print_table, say
 from resbench.errors import InputError
 from resbench.report.numbers import MISSING, percent, significant
 from resbench.rerun.circumstances import MEANS, Check, bits_expected, check_data, check_machine
-from resbench.rerun.stored_trial import StoredTrial, find_trial, inputs_of
+from resbench.rerun.stored_trial import StoredTrial, check_code, find_trial, inputs_of
 from resbench.schema import Trial, format_input
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def reproduce(
         The exit code: 0 within noise, 1 not, 3 the rerun did not end ``ok``, 4 nothing was comparable.
 
     Raises:
-        InputError: The trial, its data, its weights or its device are not to be had, or ``out_folder`` is in use.
+        InputError: The trial, its network's code, its data, its weights or its device are not to be had, or
+            ``out_folder`` is in use.
         NothingMeasuredError: The stored trial did not end ``ok``.
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
@@ -56,6 +57,7 @@ def reproduce(
     target = out_folder or default_folder(folder, trial.trial_id)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{str(target)!r} is there already and is left as it is. Give another folder with --out.")
+    check_code(trial)
     inputs = inputs_of(stored, dataset=dataset, data_dir=data_dir, weights=weights)
     checks = check_machine(stored)
     data = check_data(trial, inputs)

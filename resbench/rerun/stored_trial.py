@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.errors import InputError, NothingMeasuredError, did_you_mean, nearest
 from resbench.inputs import Inputs
+from resbench.plugins import code_of, specs_of
+from resbench.registry import model_entry
 from resbench.report.groups import records
 from resbench.report.numbers import present
 from resbench.schema import Trial
@@ -108,6 +110,31 @@ def _plan_of(folder: Path, trial_id: str) -> tuple[Trial, dict[str, Any]]:
     return trial, told[1]
 
 
+def check_code(trial: Trial) -> None:
+    """Checks that the code of a stored trial's network is here, where that is none of resbench's own.
+
+    What the records say to import is never imported: they may come from a stranger.
+
+    Raises:
+        InputError: It is not imported here, or it is another version of it.
+    """
+    if trial.code is None:
+        return
+    name = trial.code.rpartition(" ")[0]
+    try:
+        here = code_of(model_entry(trial.model))
+    except InputError:
+        raise InputError(
+            f"the trial's network {trial.model!r} was registered by {name}, which is not imported here. Give it with "
+            "--import, if you trust it."
+        ) from None
+    if here != trial.code:
+        raise InputError(
+            f"the code of {trial.model!r} is not the one that the trial ran: recorded is {trial.code}, here is "
+            f"{here or 'a network of another origin'}. Give the same version of {name} with --import."
+        )
+
+
 def inputs_of(
     stored: StoredTrial, *, dataset: str | None = None, data_dir: Path | None = None, weights: str | None = None
 ) -> Inputs:
@@ -138,6 +165,7 @@ def inputs_of(
         recorded,
         dataset=dataset or recorded.dataset,
         data_dir=data_dir or recorded.data_dir,
+        imports=specs_of([model_entry(stored.trial.model)]) if stored.trial.code else (),
         weights=_weights(stored.trial, weights, recorded.weights),
     )
 

@@ -56,6 +56,7 @@ def test_two_networks_are_measured_for_real() -> None:
 def by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures nothing: a network's name says what becomes of it."""
     monkeypatch.setattr(measuring, "measure_job", measure_by_name)
+    monkeypatch.setattr(measuring, "with_code", lambda models, job, arguments: (job, arguments))
 
 
 @pytest.mark.usefixtures("by_name")
@@ -108,6 +109,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> tuple[Asked, Took]:
         return Exit(0, "")
 
     monkeypatch.setattr(measuring, "run_in_process", run)
+    monkeypatch.setattr(measuring, "with_code", lambda models, job, arguments: (job, arguments))
     monkeypatch.setattr(measuring, "monotonic", lambda: now[0])
     return asked, took
 
