@@ -34,6 +34,8 @@ NOTHING_REGISTERED = (
 )
 """What is said of such code."""
 
+_CALLS_LAYERS = os.path.join("torch", "nn", "modules", "module.py")  # noqa: PTH118 (the end of a path)
+"""Every call of a layer goes through it."""
 _PACKAGE = Path(__file__).resolve().parent
 
 _ASKED: list[str] = []
@@ -146,8 +148,14 @@ def specs_of(entries: Iterable[ModelEntry]) -> tuple[str, ...]:
 
 
 def place_in(entry: ModelEntry, error: BaseException) -> str | None:
-    """Returns where in a user's code an error came from, such as ``my_nets.py:31``; None if not from there."""
-    return None if entry.origin is None else _place(error)
+    """Returns where in a user's code an error came from, such as ``my_nets.py:31``; None if not from there.
+
+    An error in the layers of a library that a network is made of came from where the network was registered.
+    """
+    if entry.origin is None:
+        return None
+    in_a_layer = any(file.endswith(_CALLS_LAYERS) for file, _ in _frames(error))
+    return _place(error) or (str(entry.origin) if in_a_layer else None)
 
 
 def _located(spec: str) -> tuple[Callable[[], bool], str]:
@@ -162,16 +170,18 @@ def _located(spec: str) -> tuple[Callable[[], bool], str]:
         return partial(_import_module, path.name), str(path.parent)
     if spec.endswith(".py") or os.sep in spec:
         if not path.is_file():
+            near = path.with_name(f"{path.name}.py")
+            hint = f" Did you mean {printable(str(near))}?" if near.is_file() else ""
             raise InputError(
-                f"there is no file {printable(str(path))!r} to import. Give --import a Python file or a dotted module."
+                f"there is no file {printable(str(path))!r} to import.{hint} Give --import a Python file or a dotted "
+                "module."
             )
         return partial(_import_file, path.resolve()), str(path.resolve().parent)
     here = str(Path.cwd())
     if not _is_there(spec, here):
-        hint = f" Did you mean the file {spec}.py?" if path.with_name(f"{path.name}.py").is_file() else ""
         raise InputError(
-            f"there is no module {printable(spec)!r} to import.{hint} Give --import a Python file, or a dotted module "
-            "that is installed or lies in the current folder."
+            f"there is no module {printable(spec)!r} to import. Give --import a Python file, or a dotted module that "
+            "is installed or lies in the current folder."
         )
     return partial(_import_module, spec), here
 
