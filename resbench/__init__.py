@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resbench.registry import create_model, list_models, register_model
+    from resbench.report import write_report
     from resbench.run import run_suite
     from resbench.store import Results, load_results
 
-__all__ = ["Results", "create_model", "list_models", "load_results", "register_model", "run_suite"]
+__all__ = ["Results", "create_model", "list_models", "load_results", "register_model", "run_suite", "write_report"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -20,6 +21,7 @@ _HOMES = {
     "run_suite": "resbench.run",
     "load_results": "resbench.store",
     "Results": "resbench.store",
+    "write_report": "resbench.report",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ Name = Annotated[str, Field(min_length=1, max_length=60)]
 class Claim(BaseModel):
     """A figure that a source reports, to be held beside ours: a ``[[source.claims]]`` table."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     arm: str
     """Which arm it is about."""
@@ -29,7 +29,7 @@ class Claim(BaseModel):
 class SourceTable(BaseModel):
     """The ``[source]`` table: where an experiment comes from, and what was said there."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     title: Words
     said: list[Words] = Field(min_length=1)
@@ -40,7 +40,7 @@ class SourceTable(BaseModel):
 class Arm(BaseModel):
     """An ``[[arms]]`` table: one network as it is trained here. What it leaves out is the suite's."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     name: Name
     model: str
@@ -60,7 +60,7 @@ ARM_FIELDS = ("stem", "recipe", "budget", "batch_size", "weights")
 class Comparison(BaseModel):
     """A ``[[compare]]`` table: which arm is held against which, and what that is to answer."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     question: Words
     arm: str

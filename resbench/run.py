@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,31 +213,57 @@ def run_plan(plan: Plan, out: Path, *, retry_failed: bool = False, **options: An
 
 
 def run_suite(
-    suite: str | Suite,
+    suite: str | Path | Suite,
     *,
     out: str | Path,
     data_dir: str | Path | None = None,
     retry_failed: bool = False,
+    progress: bool = True,
     **changes: Any,
 ) -> Results:
-    """Runs a suite and returns its results.
+    """Runs a suite and returns its results: what ``resbench bench`` does, for a notebook or a script.
 
-    Trials that have ended in the folder before are not run again.
+    Trials that have ended in the folder before are not run again. A trial that fails raises nothing: its row in
+    ``trials`` says how it ended.
 
     Args:
         suite: A suite's name, the path of its TOML file, or a :class:`~resbench.suite.Suite`.
-        out: The results folder.
+        out: The results folder, which gets records and CSV files; :func:`resbench.write_report` adds tables and plots.
         data_dir: Where downloaded datasets are, or go; the user's cache folder by default.
         retry_failed: Whether trials that failed there before are run again.
-        **changes: Fields of the suite to replace, such as ``budget="2ep"`` or ``models=["resnet34"]``.
+        progress: Whether what happens is printed as it happens.
+        **changes: Fields of the suite to replace, such as ``budget="2ep"`` or ``models=["resnet34"]``; those of its
+            tables by their own names, such as ``device="cpu"``.
+
+    Returns:
+        The folder's results: pandas frames, see :class:`~resbench.store.Results`.
 
     Raises:
-        InputError: Anything about the suite, its data or the folder is wrong.
+        InputError: Anything about the suite, its data or the folder is wrong, or a network was defined in the notebook
+            itself, which the trials' processes cannot see: write it to a file and give ``imports=["my_nets.py"]``.
         RulerError: The instruments misread known quantities.
         StorageError: The records cannot be written any more.
+        KeyboardInterrupt: It was interrupted; everything that ended is recorded, and the same call goes on.
+
+    Warns:
+        UserWarning: What the command line would warn of before it begins, such as a dataset that took another's place.
 
     In a script, call it below ``if __name__ == "__main__":``, since each trial runs in a spawned process.
     """
-    chosen = load_suite(suite, **changes) if isinstance(suite, str) else make_suite(suite.model_dump(), **changes)
+    given = suite.model_dump() if isinstance(suite, Suite) else None
+    chosen = load_suite(str(suite), **changes) if given is None else make_suite(given, **changes)
     plan = plan_suite(chosen, data_dir=Path(data_dir) if data_dir else None)
-    return run_plan(plan, Path(out), retry_failed=retry_failed)[0]
+    for notice in plan.notices:
+        warnings.warn(notice, stacklevel=2)
+    if not progress:
+        return run_plan(plan, Path(out), retry_failed=retry_failed)[0]
+    # Above this module: what a person sees. Nothing here depends on it.
+    from resbench.console import out as console
+    from resbench.console import say
+    from resbench.live.view import RunView
+
+    with (
+        open_run(plan, Path(out), retry_failed=retry_failed) as run,
+        RunView(console, run.waiting, plan.labels, together=plan.conduct.concurrent_seeds) as view,
+    ):
+        return run.run(on_message=view, say=say)

@@ -233,6 +233,12 @@ class Results:
     windows: tuple[dict[str, Any], ...] = ()
     """The ``telemetry`` events, oldest first."""
 
+    def __repr__(self) -> str:
+        """Says what there is; the frames show themselves."""
+        models = ", ".join(dict.fromkeys(self.trials["model"]))
+        how = ", ".join(f"{number} {status}" for status, number in self.trials["status"].value_counts().items())
+        return f"Results({str(self.folder)!r}: {len(self.trials)} trials of {models}; {how})"
+
     @cached_property
     def pairwise(self) -> pd.DataFrame:
         """One row a pair of models that may be compared: how their test accuracies differ, seed by seed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -41,7 +41,7 @@ def check_folder_name(name: str) -> str:
 class EngineOptions(BaseModel):
     """The ``[engine]`` table: what changes speed, not learning."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     device: str = "auto"
     """``auto`` (cuda, then mps, then cpu), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
@@ -67,7 +67,7 @@ class RunOptions(BaseModel):
     What a trial learns does not depend on it, and a run that goes on may change it.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     trial_timeout: str | None = None
     """Such as ``30min``: a trial that takes longer is ended and recorded as ``timeout``. None where it is not given."""
@@ -89,7 +89,7 @@ class RunOptions(BaseModel):
 class Suite(BaseModel):
     """What to compare, and what is the same for all."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     name: str
     models: list[str] = []

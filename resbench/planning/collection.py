@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ from resbench.suite import Suite, check_folder_name, explain, find_suite_file, l
 class Collection(BaseModel):
     """Suites that belong together."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, AfterValidator(check_folder_name)]
     description: str = ""

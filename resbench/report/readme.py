@@ -27,7 +27,7 @@ SHOWN = ("accuracy_vs_train_time", "accuracy_vs_macs", "learning_curves_epochs")
 """The plots that the page shows; it links to the others."""
 
 
-def write_report(folder: Path, *, results: Results | None = None, most_plotted: int | None = None) -> list[Path]:
+def write_report(folder: str | Path, *, results: Results | None = None, most_plotted: int | None = None) -> list[Path]:
     """Rebuilds the CSV files, ``README.md``, ``report.html`` and ``plots/`` of a results folder from its records.
 
     Every file is replaced as a whole; what a person wrote into ``NOTES.md`` becomes part of the page. Where no
@@ -50,6 +50,7 @@ def write_report(folder: Path, *, results: Results | None = None, most_plotted: 
     from resbench.report.html import write_html_page
     from resbench.report.plots import MOST_PLOTTED, plotted_groups, write_plots
 
+    folder = Path(folder)
     if results is None:
         results = Store(folder).derive()
     if results.trials.empty and len(results.profile):
