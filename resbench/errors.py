@@ -22,6 +22,10 @@ class ModelError(ResbenchError):
     exit_code = 3
 
 
+class DuplicateModelError(InputError):
+    """A name was registered a second time."""
+
+
 class RulerError(ResbenchError):
     """The instruments misread quantities that are known, so nothing may be measured with them."""
 

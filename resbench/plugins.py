@@ -22,7 +22,8 @@ from typing import Any
 
 from resbench import registry
 from resbench.errors import InputError, in_one_line
-from resbench.registry import Fault, ModelEntry
+from resbench.origins import Fault, importing, note_fault
+from resbench.registry import ModelEntry
 from resbench.source_files import DIGITS, source_digest
 from resbench.untrusted import printable, user_path
 
@@ -65,7 +66,7 @@ def import_code(specs: Iterable[str]) -> list[Fault]:
         known = registry.registrations(), len(registry.faults())
         with _noting_faults(spec):
             if load() and (registry.registrations(), len(registry.faults())) == known:
-                registry.note_fault(Fault(printable(spec), NOTHING_REGISTERED))
+                note_fault(Fault(printable(spec), NOTHING_REGISTERED))
     return registry.faults()[before:]
 
 
@@ -233,14 +234,14 @@ def _import_file(path: Path) -> bool:
 @contextmanager
 def _noting_faults(what: str) -> Iterator[None]:
     """Turns what goes wrong while a user's code is imported into a fault with its file and line."""
-    with registry.importing(what):
+    with importing(what):
         try:
             yield
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: of a script that was not meant to be imported
             place = _place(error) or printable(what)
-            registry.note_fault(Fault(place, f"cannot be imported: {printable(in_one_line(error))}"))
+            note_fault(Fault(place, f"cannot be imported: {printable(in_one_line(error))}"))
 
 
 def _place(error: BaseException) -> str | None:

@@ -1,6 +1,6 @@
 """The networks this suite knows, by name.
 
-The registry is one dict of networks, and one of libraries whose networks are looked up when they are asked for:
+The registry is one dict of networks; those of a library (`resbench.libraries`) are looked up when they are asked for:
 ``timm:resnet50`` is resnet50 of the library timm. The project's own networks enter when the registry is first
 asked. Only building a network, or asking for a library's, imports torch.
 """
@@ -10,17 +10,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from natsort import natsorted
 
-from resbench.errors import InputError, ModelError, unknown
+from resbench.errors import DuplicateModelError, InputError, ModelError, unknown
+from resbench.libraries import library_entry, library_models, library_prefixes, split_name
+from resbench.origins import Fault, Origin, collected_faults, is_importing, note_fault, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -38,38 +38,6 @@ Builder = Callable[..., "torch.nn.Module"]
 _B = TypeVar("_B", bound=Builder)
 
 
-class DuplicateModelError(InputError):
-    """A name was registered a second time."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a network was registered that is none of resbench's own."""
-
-    file: Path
-    """As Python knows it: no such file exists for what was typed into a session."""
-    line: int
-    module: str
-    """Its dotted name; ``__main__`` for a script or a session."""
-
-    def __str__(self) -> str:
-        """Says it as compilers do: ``my_nets.py:12``."""
-        return f"{self.file.name}:{self.line}"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What went wrong where a user's code was imported; the rest of it is there all the same."""
-
-    where: str
-    """File and line."""
-    message: str
-
-    def __str__(self) -> str:
-        """Says both."""
-        return f"{self.where}: {self.message}"
-
-
 @dataclass(frozen=True)
 class ModelEntry:
     """One registered network."""
@@ -83,26 +51,20 @@ class ModelEntry:
     builder: Builder
     """Called with keywords only: num_classes, in_channels, stem, and the two below where it takes them."""
     accepts_input_size: bool = False
-    """Whether the network's layers depend on the size of its images."""
+    """Whether the builder is told the size of the images, since the network's layers depend on it or may."""
     accepts_weights: bool = False
     """Whether the network can start from given weights."""
     default_weights: str = "random"
     """What it starts from where none are given: ``"random"`` or ``"default"`` (downloaded)."""
     stems: tuple[str, ...] = STEMS
-    """How it may begin."""
+    """How it may begin, as far as that is known before the network is looked at."""
+    look_at_stem: Callable[[], None] | None = None
+    """Raises `InputError` where the network, once it is looked at, turns out to have no ``cifar`` stem."""
     origin: Origin | None = None
     """Where it was registered, if not by resbench."""
 
 
-Library = Callable[[str], ModelEntry]
-"""Looks up a network by the name it has in a library; raises `InputError` where there is none of that name."""
-
 _ENTRIES: dict[str, ModelEntry] = {}
-_LIBRARIES: dict[str, Library] = {}
-_FAULTS: list[Fault] = []
-_BEING_IMPORTED: list[str] = []
-"""A user's code that resbench is importing now: what that registers wrongly is noted, not raised."""
-_PACKAGE = Path(__file__).resolve().parent
 
 
 def register_model(
@@ -130,11 +92,11 @@ def register_model(
     """
 
     def register(builder: _B) -> _B:
-        origin = _origin(sys._getframe(1))
+        origin = origin_of(sys._getframe(1))
         try:
             enter(builder, origin)
         except InputError as error:
-            if not _BEING_IMPORTED:
+            if not is_importing():
                 raise
             note_fault(Fault(str(origin), str(error)))
         return builder
@@ -168,47 +130,22 @@ def register_model(
     return register
 
 
-def register_library(prefix: str) -> Callable[[Library], Library]:
-    """Registers the function it decorates: it answers for every name that begins with ``prefix`` and a colon.
-
-    Args:
-        prefix: The library's name, such as ``timm``.
-
-    Returns:
-        The decorator. It takes a function from a name within the library to its entry.
-
-    Raises:
-        DuplicateModelError: The prefix is taken.
-    """
-
-    def register(library: Library) -> Library:
-        _load_models()
-        if prefix in _LIBRARIES:
-            raise DuplicateModelError(f"library {prefix!r} is already registered: choose another prefix.")
-        _LIBRARIES[prefix] = library
-        return library
-
-    return register
-
-
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the registered networks that match a wildcard pattern, in natural order.
+    """Names of the networks that match a wildcard pattern, in natural order.
 
-    A library's networks are not among them.
+    ``"*"`` is the registry alone: a library's networks are asked for with its prefix, as ``"timm:resnet*"`` or
+    ``"torchvision:*"``, and listed by their whole names. Nothing is built; the library is imported.
 
     Args:
         pattern: Shell wildcards (``*``, ``?``, ``[ab]``), case-sensitive. No match gives an empty list.
 
     Raises:
-        InputError: The pattern is for the networks of a library.
+        InputError: The pattern is for a library that is not installed.
     """
     _load_models()
-    prefix, _ = _split(pattern)
+    prefix, pattern_there = split_name(pattern)
     if prefix:
-        raise InputError(
-            f"cannot list {pattern!r}: the networks of {prefix} are not listed here and take no wildcards. "
-            f"Give each by its whole name, {prefix}:NAME."
-        )
+        return library_models(prefix, pattern_there)
     return natsorted(name for name in _ENTRIES if fnmatchcase(name, pattern))
 
 
@@ -216,19 +153,19 @@ def model_entry(name: str) -> ModelEntry:
     """The entry for one network.
 
     Args:
-        name: A name from `list_models`, or ``LIBRARY:NAME`` for any network of a library, such as
-            ``timm:resnet50``.
+        name: A name from `list_models`: one of the registry, or ``LIBRARY:NAME`` for any network of a library, such as
+            ``timm:resnet50`` or ``torchvision:densenet121``.
 
     Raises:
         InputError: No network has this name (the message holds the nearest names), or its library is not
             installed.
     """
     _load_models()
-    prefix, name_there = _split(name)
+    prefix, name_there = split_name(name)
     if prefix:
-        return _LIBRARIES[prefix](name_there)
+        return library_entry(prefix, name_there)
     if name not in _ENTRIES:
-        raise unknown("model", name, [*list_models(), *(f"{library}:NAME" for library in _LIBRARIES)])
+        raise unknown("model", name, [*list_models(), *(f"{library}:NAME" for library in library_prefixes())])
     return _ENTRIES[name]
 
 
@@ -248,7 +185,8 @@ def create_model(
         num_classes: Width of the logits.
         in_channels: Channels of the images.
         stem: ``"source"`` or ``"cifar"``, see `STEMS`.
-        input_size: Height and width of the images in pixels; only `cnn` depends on it.
+        input_size: Height and width of the images in pixels. Of the registry only `cnn` depends on it; of a library
+            those whose layers are made for one size (vision transformers and their like) are built for this one.
         weights: Where the network starts from, for networks whose entry says ``accepts_weights``:
             ``"random"``, ``"default"`` (downloaded) or a state-dict file. None is the network's own default.
 
@@ -256,8 +194,8 @@ def create_model(
         A network from images (N, in_channels, height, width) to logits (N, num_classes).
 
     Raises:
-        InputError: An unknown name or stem, a stem the network does not come with, a number below 1, or weights
-            for a network that takes none.
+        InputError: An unknown name or stem, a stem the network does not come with, a number below 1, an input size
+            that it cannot be built for, or weights for a network that takes none.
         ModelError: The builder returned something that is no ``torch.nn.Module``.
     """
     entry = model_entry(name)
@@ -292,67 +230,38 @@ def described(entry: ModelEntry) -> str:
     return f"model {entry.name!r}" + (f" ({entry.origin})" if entry.origin else "")
 
 
-@contextmanager
-def importing(what: str) -> Iterator[None]:
-    """Notes as faults what is registered wrongly inside the block, in the place of raising it.
-
-    Args:
-        what: Whose code is imported there.
-    """
-    _BEING_IMPORTED.append(what)
-    try:
-        yield
-    finally:
-        _BEING_IMPORTED.pop()
-
-
-def note_fault(fault: Fault) -> None:
-    """Notes what went wrong where a user's code was imported."""
-    _FAULTS.append(fault)
-
-
 def faults() -> list[Fault]:
     """Returns what went wrong in this process where a user's code was imported, in that order."""
     _load_models()
-    return [*_FAULTS]
+    return collected_faults()
 
 
 def registrations() -> int:
     """Returns how many networks and libraries are registered."""
-    return len(_ENTRIES) + len(_LIBRARIES)
+    return len(_ENTRIES) + len(library_prefixes())
 
 
 def check_stem(entry: ModelEntry, stem: str) -> None:
     """Checks that a network comes with a stem.
 
+    A library's network is looked at for it, on the meta device: that takes tenths of a second, once a process.
+
     Raises:
-        InputError: It does not, or there is no such stem.
+        InputError: It does not (the message says why, and what to do), or there is no such stem.
     """
     if stem not in STEMS:
         raise unknown("stem", stem, STEMS)
     if stem not in entry.stems:
         stems = " or ".join(entry.stems)
         raise InputError(f"only the {stems} stem is available for model {entry.name!r}, not {stem!r}.")
+    if stem == "cifar" and entry.look_at_stem is not None:
+        entry.look_at_stem()
 
 
 def _load_models() -> None:
     """Registers the project's networks and those of installed packages, the first time; later calls are free."""
     importlib.import_module("resbench.models")
     importlib.import_module("resbench.plugins").load_installed()
-
-
-def _origin(frame: FrameType) -> Origin | None:
-    """Returns where code runs that registers something; None where that is resbench itself."""
-    file = Path(frame.f_code.co_filename)
-    if file.resolve().is_relative_to(_PACKAGE):
-        return None
-    return Origin(file, frame.f_lineno, frame.f_globals.get("__name__", "__main__"))
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Splits ``LIBRARY:NAME``; what does not begin with a registered library's prefix is all name."""
-    prefix, _, name_there = name.partition(":")
-    return (prefix, name_there) if name_there and prefix in _LIBRARIES else ("", name)
 
 
 def _check_callable(name: str, builder: Builder, keywords: set[str]) -> None:

@@ -82,6 +82,22 @@ class TestWhereNetworksComeFrom:
         load_installed()
         assert len(registry.faults()) == 1  # once a process
 
+    def test_a_library_of_networks_of_ones_own(self, tmp_path):
+        lookup = """
+from resbench.libraries import register_library
+from resbench.registry import ModelEntry
+
+@register_library("zoo", names=lambda: ["ape", "bear"])
+def zoo(name):
+    return ModelEntry(f"zoo:{name}", "a zoo", "", lambda **options: nn.Flatten())
+"""
+        path = write(tmp_path / "zoo_nets.py", lookup)
+        assert told([str(path)]) == []
+        assert list_models("zoo:*") == ["zoo:ape", "zoo:bear"]
+        entry = model_entry("zoo:ape")
+        assert code_of(entry) == f"zoo_nets.py {source_digest(path, 'zoo_nets')[:12]}"
+        assert specs_of([entry, model_entry("zoo:bear")]) == (str(path),)
+
     def test_what_was_imported_already_stays_as_it_was(self, tmp_path, monkeypatch):
         path = write(tmp_path / "my_nets.py", builder("mine"))
         monkeypatch.syspath_prepend(tmp_path)

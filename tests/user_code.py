@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from resbench import plugins, registry
+from resbench import libraries, origins, plugins, registry
 
 HEADER = "import resbench\nfrom torch import nn\n"
 
@@ -38,15 +38,15 @@ def write(path: Path, *parts: str) -> Path:
 def forgetting() -> Iterator[None]:
     """Puts the registry, the modules and the places to look for them back as they were."""
     registry.list_models()
-    kept = dict(registry._ENTRIES), dict(registry._LIBRARIES), [*registry._FAULTS], [*plugins._ASKED]
+    kept = dict(registry._ENTRIES), dict(libraries._LIBRARIES), [*origins._FAULTS], [*plugins._ASKED]
     modules, places = set(sys.modules), [*sys.path]
     try:
         yield
     finally:
-        for there, before in zip((registry._ENTRIES, registry._LIBRARIES), kept, strict=False):
+        for there, before in zip((registry._ENTRIES, libraries._LIBRARIES), kept, strict=False):
             there.clear()
             there.update(before)
-        registry._FAULTS[:], plugins._ASKED[:], sys.path[:] = kept[2], kept[3], places
+        origins._FAULTS[:], plugins._ASKED[:], sys.path[:] = kept[2], kept[3], places
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):

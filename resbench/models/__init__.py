@@ -9,6 +9,6 @@ listing the networks should take none. What the networks are made of is in `resb
 import torch; builders import it, and every library they use, inside.
 """
 
-from resbench.models import cnn, d2l, resnet, timm_models, torchvision_resnet
+from resbench.models import cnn, d2l, resnet, timm_models, torchvision_models, torchvision_resnet
 
-__all__ = ["cnn", "d2l", "resnet", "timm_models", "torchvision_resnet"]
+__all__ = ["cnn", "d2l", "resnet", "timm_models", "torchvision_models", "torchvision_resnet"]

@@ -10,10 +10,11 @@ from tiny_folder import make_tiny_folder
 from user_code import LINEAR, builder, forgetting, write
 
 from resbench.errors import InputError
+from resbench.origins import Fault, note_fault
 from resbench.planning.missing import leave_out_missing
 from resbench.planning.plan import plan_suite
 from resbench.plugins import code_of
-from resbench.registry import Fault, model_entry, note_fault
+from resbench.registry import model_entry
 from resbench.suite import Suite, make_suite
 
 

@@ -1,0 +1,267 @@
+"""The CIFAR stem for networks of libraries: their own stem is recognised by its structure, and changed in place.
+
+A stem that is recognised begins with a square convolution on the image, of stride 2 and with a kernel that overlaps (3,
+5 or 7 pixels). Up to two more convolutions of stride 1 may follow, and then a pool that halves height and width once
+more. Changed, the first convolution is 3x3 with stride 1 and the pool is gone, so that the network's blocks see maps
+as large as the image (He et al., 2015, arXiv 1512.03385, section 4.2); all else stays the library's.
+
+Width, bias and padding mode stay. A larger kernel is cut down to the middle 3x3 that the library's own initialisation
+drew, times K / 3: that is a draw of the same distribution where its spread goes with the fan (Kaiming, Xavier,
+PyTorch's own), and keeps the spread of the outputs for any other. A 3x3 kernel stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from resbench.errors import in_one_line
+
+KERNEL = 3
+"""Pixels a side of the CIFAR stem's kernel."""
+OVERLAPPING = (3, 5, 7)
+"""Kernels of stride 2 that are changed."""
+MORE_CONVOLUTIONS = 2
+"""Convolutions that a deep stem may have behind its first."""
+
+
+class StemError(Exception):
+    """A network's stem is none that can be changed; the message says why, as an end of a sentence."""
+
+
+@dataclass(frozen=True)
+class Stem:
+    """What is changed of a network, by its modules' names."""
+
+    convolution: str
+    removed: tuple[str, ...]
+    """The pool, and what only prepares for it: padding, a max-pool of stride 1 that a blur follows."""
+
+
+@dataclass
+class _Call:
+    """One module's forward, on its way through a network."""
+
+    name: str
+    module: nn.Module
+    taken: torch.Tensor
+    given: object = field(default=None)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it computes something itself, and is not just where others stand."""
+        own = next(self.module.parameters(recurse=False), None) is not None
+        return own or next(self.module.children(), None) is None
+
+    @property
+    def has_parameters(self) -> bool:
+        return next(self.module.parameters(), None) is not None
+
+    @property
+    def keeps_shape(self) -> bool:
+        return isinstance(self.given, torch.Tensor) and self.given.shape == self.taken.shape
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether maps come out of it, as many as go in."""
+        return isinstance(self.given, torch.Tensor) and self.given.shape[:2] == self.taken.shape[:2]
+
+
+def find_stem(network: nn.Module, image: Sequence[int]) -> Stem:
+    """Recognises a network's stem, and makes sure that the network works with it changed.
+
+    Args:
+        network: On the meta device, and good for nothing else afterwards: its stem is changed.
+        image: Channels, height and width of images that it takes.
+
+    Raises:
+        StemError: There is none that can be changed.
+    """
+    network.eval()
+    try:
+        calls = _follow(network, image)
+    except Exception as error:  # whatever a library's code may raise
+        raise StemError(f"it cannot be followed on images of {_size(image)} ({in_one_line(error)})") from error
+    stem = _recognise(calls, image)
+    change_stem(network, stem)
+    try:
+        after = _follow(network, image)
+    except Exception as error:
+        raise StemError(f"its later layers do not take the larger maps ({in_one_line(error)})") from error
+    changed = next(call for call in after if call.name == stem.convolution)
+    if tuple(getattr(changed.given, "shape", ())[2:]) != tuple(image[1:]):
+        raise StemError(f"its first convolution ({stem.convolution}) pads in a way of its own")
+    return stem
+
+
+def change_stem(network: nn.Module, stem: Stem) -> None:
+    """Makes a network begin with a 3x3 stride-1 convolution and no pool, see the module's docstring."""
+    convolution = network.get_submodule(stem.convolution)
+    assert isinstance(convolution, nn.Conv2d)  # what find_stem found
+    _shrink(convolution)
+    for name in stem.removed:
+        network.set_submodule(name, nn.Identity())
+
+
+def redraw_inputs(convolution: nn.Conv2d, in_channels: int) -> None:
+    """Makes a convolution take another number of channels; its weights are drawn from those it has, with repeats."""
+    weight = convolution.weight
+    shape = (weight.shape[0], in_channels, *weight.shape[2:])
+    place = torch.randint(weight.numel(), shape, device=weight.device)
+    convolution.weight = nn.Parameter(weight.detach().flatten()[place])
+    convolution.in_channels = in_channels
+
+
+def _shrink(convolution: nn.Conv2d) -> None:
+    """Makes a convolution 3x3 with stride 1."""
+    side = convolution.kernel_size[0]
+    cut = (side - KERNEL) // 2
+    if cut:
+        middle = convolution.weight.detach()[:, :, cut:-cut, cut:-cut] * (side / KERNEL)
+        convolution.weight = nn.Parameter(middle.clone())
+        # timm's scaled weight standardisation divides by the root of the fan-in, which it keeps as a number.
+        if isinstance(getattr(convolution, "scale", None), float):
+            convolution.scale = convolution.scale * (side / KERNEL)  # type: ignore[operator, assignment]
+    convolution.kernel_size = (KERNEL, KERNEL)
+    convolution.stride = (1, 1)
+    # timm's StdConv2dSame pads the image itself, as its own kernel and stride want it.
+    own = KERNEL // 2 if not getattr(convolution, "same_pad", False) else 0
+    convolution.padding = (own, own)
+
+
+def _follow(network: nn.Module, image: Sequence[int]) -> list[_Call]:
+    """Runs a network on the meta device and returns every module's call, in the order in which they begin."""
+    calls: list[_Call] = []
+    with _hooks(network, calls), torch.no_grad():
+        network(torch.empty(2, *image, device="meta"))
+    return calls
+
+
+@contextmanager
+def _hooks(network: nn.Module, calls: list[_Call]) -> Iterator[None]:
+    """Notes what every module takes and gives, while the block runs."""
+    open_calls: list[_Call | None] = []
+    handles = []
+
+    def begins(name: str, module: nn.Module, taken: tuple[object, ...]) -> None:
+        call = _Call(name, module, taken[0]) if taken and isinstance(taken[0], torch.Tensor) else None
+        open_calls.append(call)
+        if call is not None:
+            calls.append(call)
+
+    def ends(given: object) -> None:
+        call = open_calls.pop()
+        if call is not None:
+            call.given = given
+
+    for name, module in network.named_modules():
+        before = module.register_forward_pre_hook(lambda module, taken, name=name: begins(name, module, taken))
+        after = module.register_forward_hook(lambda module, taken, given: ends(given))
+        handles += [before, after]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
+    """Finds the stem among a network's calls.
+
+    Raises:
+        StemError: It is none that can be changed.
+    """
+    steps = [call for call in calls if call.is_step]
+    first = next((call for call in steps if call.has_parameters or not call.keeps_shape), None)
+    if first is None or not isinstance(first.module, nn.Conv2d) or tuple(first.taken.shape[1:]) != tuple(image):
+        raise StemError("it does not begin with a convolution on the image")
+    _check_convolution(first, calls)
+    convolutions, waiting, start, before = 0, [], None, first
+    for call in steps[steps.index(first) + 1 :]:
+        if _is_single(call.taken):
+            break  # a mean over everything, as in a gate
+        if _is_smaller(call.taken, before.given):
+            raise StemError(f"it makes its maps smaller in a way that is no layer, before {call.name}")
+        before = call
+        if isinstance(call.module, nn.Conv2d):
+            waiting, start = [], None
+            convolutions += 1
+            if convolutions > MORE_CONVOLUTIONS or call.module.groups > 1:
+                break
+            if call.module.stride != (1, 1):
+                if min(call.module.kernel_size) > 1 and not _has_branches(call, calls):
+                    raise StemError(
+                        f"its stem has more strides than one convolution's ({first.name} and then {call.name})"
+                    )
+                break
+        elif not call.keeps_channels or (call.has_parameters and not call.keeps_shape):
+            break
+        elif isinstance(call.module, nn.MaxPool2d) or not call.keeps_shape:
+            start = start or call
+            waiting.append(call.name)
+            if _halves(start, call):
+                return Stem(first.name, () if _has_branches(start, calls) else tuple(waiting))
+            if _is_smaller(call.given, start.taken):
+                break
+    return Stem(first.name, ())
+
+
+def _check_convolution(first: _Call, calls: list[_Call]) -> None:
+    """Checks that the first convolution is one that can be changed.
+
+    Raises:
+        StemError: It is not.
+    """
+    convolution = first.module
+    assert isinstance(convolution, nn.Conv2d)
+    (height, width), (down, across) = convolution.kernel_size, convolution.stride
+    what = f"its first convolution ({first.name}) is {height}x{width} with stride {down}"
+    if (down, across) == (1, 1):
+        raise StemError(f"it begins at the image's full size already: {what}")
+    if (height, width) == (down, across):
+        raise StemError(f"it cuts the image into patches: {what}")
+    if height != width or (down, across) != (2, 2) or height not in OVERLAPPING:
+        raise StemError(f"{what}, and only 3x3, 5x5 and 7x7 with stride 2 are known how to change")
+    if convolution.dilation != (1, 1) or convolution.groups != 1 or convolution.padding_mode != "zeros":
+        raise StemError(f"its first convolution ({first.name}) is dilated, grouped, or does not pad with zeros")
+    if _has_branches(first, calls):
+        raise StemError("more than one of its layers take the image")
+
+
+def _has_branches(call: _Call, calls: list[_Call]) -> bool:
+    """Says whether what a module takes is taken by another one too that makes something else of it.
+
+    Where the module stands in takes the same, and layers that work in place give what they take.
+    """
+    return any(
+        other.taken is call.taken
+        and other.given is not other.taken
+        and other is not call
+        and not f"{call.name}.".startswith(f"{other.name}." if other.name else "")
+        for other in calls
+    )
+
+
+def _halves(start: _Call, end: _Call) -> bool:
+    """Says whether what goes into ``start`` comes out of ``end`` at half its height and width, to a pixel or two."""
+    before, after = start.taken.shape[2:], end.given.shape[2:]  # type: ignore[attr-defined]
+    return len(before) == 2 and all(abs(2 * out - into) <= KERNEL for into, out in zip(before, after, strict=True))
+
+
+def _is_single(maps: torch.Tensor) -> bool:
+    """Says whether there is one pixel only."""
+    return maps.shape[2:].numel() == 1
+
+
+def _is_smaller(maps: object, before: object) -> bool:
+    """Says whether maps have fewer pixels than others before them."""
+    both = isinstance(maps, torch.Tensor) and isinstance(before, torch.Tensor) and maps.dim() == before.dim()
+    return both and maps.shape[2:].numel() < before.shape[2:].numel()  # type: ignore[attr-defined]
+
+
+def _size(image: Sequence[int]) -> str:
+    return "x".join(map(str, image))
