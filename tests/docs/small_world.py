@@ -59,6 +59,7 @@ def build_world(root: Path, invoke: Callable[..., Any]) -> None:
         (root / f"{split}.txt").write_text("".join(f"{path.relative_to(root)} {path.parent.name}\n" for path in images))
     ((_, suite),) = code_blocks("README.md", "toml")
     (root / "my-suite.toml").write_text(suite)
+    (root / "my_nets.py").write_text(code_blocks("README.md", "python")[0][1])
     save_weights(root / "resnet152.pth")
     with without_plots():
         done = invoke(

@@ -12,6 +12,7 @@ import pytest
 from documents import DOCUMENTS, Command, console_commands, listed_commands
 from small_world import IMAGES, SMALL, build_world, jobs_in_this_process, placed, without_plots
 from typer.testing import CliRunner
+from user_code import forgetting
 
 from resbench.cli import app
 from resbench.measure.ruler import Reading, Ruler
@@ -59,7 +60,7 @@ def run(
     trial_id = str(pd.read_csv("results/mine/trials.csv")["trial_id"][0])
     right = Ruler("a processor", "fp32", (Reading("sleep", 20.0, 20.0, "ms", 0.02, ok=True),))
     monkeypatch.setattr("resbench.machine.calibrate_machine", lambda engine: right)
-    with jobs_in_this_process():
+    with forgetting(), jobs_in_this_process():
         yield lambda words: invoke(*placed(words, trial_id))
 
 
