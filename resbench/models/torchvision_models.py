@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from resbench.errors import InputError, did_you_mean, nearest
@@ -57,7 +58,12 @@ def _make(name: str, *, num_classes: int, in_channels: int, input_size: tuple[in
     import torchvision
 
     builder = torchvision.models.get_model_builder(name)
-    network = _sized(builder, input_size, {"num_classes": num_classes, **SINGLE_LOGITS.get(name, {})})
+    options = {"num_classes": num_classes, **SINGLE_LOGITS.get(name, {})}
+    try:
+        network = _sized(builder, input_size, options)
+    except NotImplementedError:  # RegNets compute their widths by tensors, which the meta device has no numbers for
+        with _ranges_on_host():
+            network = _sized(builder, input_size, options)
     if in_channels != SOURCE_CHANNELS:
         _take_channels(network, in_channels)
     return network
@@ -82,6 +88,21 @@ def _sized(builder: Callable[..., nn.Module], input_size: tuple[int, int] | None
                     raise ValueError("it takes square images only")
                 return network
     return builder(**options)
+
+
+def _ranges_on_host() -> AbstractContextManager[object]:
+    """Makes ``torch.arange`` work on the host, whatever torch's default device is."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class RangesOnHost(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            where = {"device": "cpu"} if function is torch.arange else {}
+            return function(*args, **{**where, **(kwargs or {})})
+
+    return RangesOnHost()
 
 
 def _take_channels(network: nn.Module, in_channels: int) -> None:

@@ -1,7 +1,7 @@
 """The CIFAR stem for networks of libraries: their own stem is recognised by its structure, and changed in place.
 
 A stem that is recognised begins with a square convolution on the image, of stride 2 and with a kernel that overlaps (3,
-5 or 7 pixels). Up to two more convolutions of stride 1 may follow, and then a pool that halves height and width once
+5 or 7 pixels). A few more convolutions of stride 1 may follow, and then a pool that halves height and width once
 more. Changed, the first convolution is 3x3 with stride 1 and the pool is gone, so that the network's blocks see maps
 as large as the image (He et al., 2015, arXiv 1512.03385, section 4.2); all else stays the library's.
 
@@ -25,8 +25,8 @@ KERNEL = 3
 """Pixels a side of the CIFAR stem's kernel."""
 OVERLAPPING = (3, 5, 7)
 """Kernels of stride 2 that are changed."""
-MORE_CONVOLUTIONS = 2
-"""Convolutions that a deep stem may have behind its first."""
+MORE_CONVOLUTIONS = 3
+"""Convolutions that a deep stem may have behind its first; those of blocks stand in more modules than it does."""
 
 
 class StemError(Exception):
@@ -53,9 +53,18 @@ class _Call:
 
     @property
     def is_step(self) -> bool:
-        """Whether it computes something itself, and is not just where others stand."""
-        own = next(self.module.parameters(recurse=False), None) is not None
-        return own or next(self.module.children(), None) is None
+        """Whether it computes something itself, and is not just where others stand.
+
+        A norm that holds its activation is one of these.
+        """
+        children = list(self.module.children())
+        holds = any(True for child in children for _ in child.parameters())
+        return not children or (self.has_parameters and not holds)
+
+    @property
+    def depth(self) -> int:
+        """How many modules it stands in."""
+        return self.name.count(".")
 
     @property
     def has_parameters(self) -> bool:
@@ -190,14 +199,10 @@ def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
         if isinstance(call.module, nn.Conv2d):
             waiting, start = [], None
             convolutions += 1
-            if convolutions > MORE_CONVOLUTIONS or call.module.groups > 1:
-                break
+            if call.depth != first.depth or convolutions > MORE_CONVOLUTIONS or _has_branches(call, calls):
+                break  # the first block
             if call.module.stride != (1, 1):
-                if min(call.module.kernel_size) > 1 and not _has_branches(call, calls):
-                    raise StemError(
-                        f"its stem has more strides than one convolution's ({first.name} and then {call.name})"
-                    )
-                break
+                raise StemError(f"two convolutions of its stem have a stride ({first.name} and {call.name})")
         elif not call.keeps_channels or (call.has_parameters and not call.keeps_shape):
             break
         elif isinstance(call.module, nn.MaxPool2d) or not call.keeps_shape:
