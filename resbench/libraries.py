@@ -115,13 +115,14 @@ def no_match(pattern: str, own: Sequence[str]) -> InputError:
         own: The registry's networks.
     """
     prefix, wanted = split_name(pattern)
-    if prefix:
-        there, whole = library_models(prefix), f"resbench list '{prefix}:*'"
-    else:
-        there, whole = list(own), "resbench list"
     literal = "".join(mark for mark in wanted if mark not in "*?[]")
-    hint = did_you_mean([f"{name!r}" for name in nearest(f"{prefix}:{literal}" if prefix else literal, there)])
-    message = f"no model matches {pattern!r}.{hint} `{whole}` shows all {len(there):,}."
+    if prefix:
+        there = list(_LIBRARIES[prefix].names())
+        close, showing = [f"{prefix}:{name}" for name in nearest(literal, there)], f"resbench list '{prefix}:*'"
+    else:
+        there = list(own)
+        close, showing = nearest(literal, there), "resbench list"
+    message = f"no model matches {pattern!r}.{did_you_mean(close)} `{showing}` shows all {len(there):,}."
     if not prefix:
         asked = wanted.partition(":")[2] or wanted
         asking = " or ".join(repr(f"{library}:{asked}") for library in library_prefixes())

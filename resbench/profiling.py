@@ -11,6 +11,7 @@ from resbench.errors import NothingMeasuredError
 from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.planning.arms import expand_models
+from resbench.planning.fitting import check_images, keep_fitting
 from resbench.planning.plan import resolve_engine
 from resbench.plugins import with_code
 from resbench.registry import check_stem, model_entry
@@ -54,11 +55,21 @@ def profile_models(
     """
     import pandas as pd
 
-    names = expand_models(models)
-    for name in names:
-        check_stem(model_entry(name), stem)
     settings = resolve_engine(EngineOptions(**(engine or {})))
     shape = parse_input(input_shape)
+
+    def check(name: str) -> None:
+        check_stem(model_entry(name), stem)
+        check_images(name, stem, shape, num_classes)
+
+    names = keep_fitting(
+        expand_models(models),
+        models,
+        check,
+        what=f"the stem {stem!r} and images of {input_shape}",
+        on_left_out=on_message,
+        on_message=on_message,
+    )
     subjects = [
         Subject(name, stem, shape, num_classes, batch_size, settings) for name in names for batch_size in batch_sizes
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,11 +20,12 @@ from resbench.errors import InputError
 
 @with_exit_codes
 def list_command(
-    pattern: Annotated[str, typer.Argument(help="A wildcard, such as 'resnet*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="A wildcard, such as 'resnet*' or 'timm:resnet*'.")] = "*",
     imports: Imports = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the networks of the registry."""
+    from resbench.libraries import library_prefixes, no_match, split_name
     from resbench.registry import list_models, model_entry
 
     import_told(imports)
@@ -33,12 +35,17 @@ def list_command(
         typer.echo(json.dumps(rows, indent=2))
         return
     if not entries:
-        raise InputError(f"no model matches {pattern!r}. `resbench list` shows all {len(list_models())}.")
+        raise no_match(pattern, list_models())
     texts = {entry.name: (entry.summary.replace("`", ""), entry.source) for entry in entries}
     if not out.is_terminal:  # a line a model, whole, for grep and its like
         width = max(map(len, texts))
         for name, (summary, source) in texts.items():
             typer.echo(f"{name:<{width}}  {summary} [{source}]")
+        return
+    if split_name(pattern)[0]:  # of a library more than the name is the same for all
+        out.print(Columns(map(escape, texts), padding=(0, 2), column_first=True), highlight=False)
+        sources = dict.fromkeys(source for _, source in texts.values())
+        say(f"{count(len(texts), 'network')} of {', '.join(sources)}")
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
@@ -46,6 +53,9 @@ def list_command(
     for name, (summary, source) in texts.items():
         table.add_row(escape(name), f"{escape(summary)}\n[dim]{escape(source)}[/dim]")
     out.print(table)
+    if pattern == "*":
+        asking = " or ".join(repr(f"{library}:*") for library in library_prefixes())
+        say(f"Libraries have more: resbench list {asking}")
 
 
 @with_exit_codes

@@ -47,7 +47,10 @@ def bench(
             "Default: cifar10 where CUDA is, smoke elsewhere."
         ),
     ] = None,
-    models: Annotated[str | None, typer.Option(help="Networks, comma-separated; wildcards are welcome.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Networks, comma-separated; wildcards are welcome, such as resnet* or timm:resnet*."),
+    ] = None,
     imports: Imports = None,
     stem: Stem = None,
     dataset: Dataset = None,
@@ -131,7 +134,10 @@ def bench(
 
 @with_exit_codes
 def profile(
-    models: Annotated[list[str] | None, typer.Argument(help="Networks; wildcards are welcome. Default: all.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Networks; wildcards are welcome, such as 'timm:resnet*'. Default: all of the registry."),
+    ] = None,
     imports: Imports = None,
     stem: Stem = "source",
     input_shape: Input = "3x32x32",

@@ -23,11 +23,15 @@ from resbench.planning.collection import (
     plan_collection,
     write_collection,
 )
+from resbench.planning.fitting import some_of
 from resbench.planning.plan import Plan, plan_suite
 from resbench.report import write_report, write_sources_page
 from resbench.run import open_run
 from resbench.schema import Trial, format_input
 from resbench.suite import load_suite
+
+SHOWN_MODELS = 20
+"""Networks that a plan names; of more it names so many and says how many there are."""
 
 
 def bench(
@@ -162,8 +166,8 @@ def print_plan(plan: Plan, folder: Path, *, warnings: bool = True) -> None:
     what = count(len(plan.arms), "arm") if plan.arms else count(len(models), "model")
     rows = {
         "suite": f"{suite.name}  {suite.description}".rstrip(),
-        "models": ", ".join(models),
-        "trials": f"{len(plan.trials)} ({what} x {count(len(suite.seed_list), 'seed')})",
+        "models": some_of(models, limit=SHOWN_MODELS),
+        "trials": f"{len(plan.trials):,} ({what} x {count(len(suite.seed_list), 'seed')})",
         "dataset": f"{first.dataset}  ({format_input(first.input)}, {first.num_classes} classes, "
         f"sha256 {first.dataset_fingerprint[:12]})",
         **({f"arm {name}": _training(trials[0], model=True) for name, trials in plan.arms.items()}),

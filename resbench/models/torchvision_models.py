@@ -62,7 +62,7 @@ def _make(name: str, *, num_classes: int, in_channels: int, input_size: tuple[in
     try:
         network = _sized(builder, input_size, options)
     except NotImplementedError:  # RegNets compute their widths by tensors, which the meta device has no numbers for
-        with _ranges_on_host():
+        with _numbers_on_host():
             network = _sized(builder, input_size, options)
     if in_channels != SOURCE_CHANNELS:
         _take_channels(network, in_channels)
@@ -84,25 +84,25 @@ def _sized(builder: Callable[..., nn.Module], input_size: tuple[int, int] | None
                 if key not in str(error):
                     raise
             else:
-                if key == "image_size" and height != width:
+                if height != width and hasattr(network, "image_size"):  # ConvNeXt takes the key too, and leaves it
                     raise ValueError("it takes square images only")
                 return network
     return builder(**options)
 
 
-def _ranges_on_host() -> AbstractContextManager[object]:
-    """Makes ``torch.arange`` work on the host, whatever torch's default device is."""
+def _numbers_on_host() -> AbstractContextManager[object]:
+    """Makes tensors of given numbers on the host, whatever torch's default device is."""
     import torch
     from torch.overrides import TorchFunctionMode
 
-    class RangesOnHost(TorchFunctionMode):
+    class NumbersOnHost(TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            where = {"device": "cpu"} if function is torch.arange else {}
+            where = {"device": "cpu"} if function in (torch.arange, torch.tensor) else {}
             return function(*args, **{**where, **(kwargs or {})})
 
-    return RangesOnHost()
+    return NumbersOnHost()
 
 
 def _take_channels(network: nn.Module, in_channels: int) -> None:

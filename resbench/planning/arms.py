@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from resbench.budget import Budget, parse_budget
-from resbench.errors import InputError, unknown
+from resbench.errors import InputError
 from resbench.experiment import Arm
 from resbench.inputs import NAMED_WEIGHTS
+from resbench.libraries import no_match
+from resbench.planning.fitting import keep_fitting
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import ModelEntry, check_stem, list_models, model_entry
 from resbench.suite import Suite
@@ -33,13 +36,34 @@ class PlannedArm:
         return self.entry.name
 
 
-def plan_arms(suite: Suite) -> list[PlannedArm]:
+def plan_arms(
+    suite: Suite,
+    *,
+    on_left_out: Callable[[str], None] = lambda text: None,
+    on_message: Callable[[str], None] = lambda text: None,
+) -> list[PlannedArm]:
     """Resolves a suite's arms, or the networks that it names, in the order given.
+
+    Args:
+        suite: Whose arms they are.
+        on_left_out: Told of networks that a wildcard means and that do not come with the suite's stem.
+        on_message: Told of what takes time.
 
     Raises:
         InputError: A name, a stem or a budget is wrong, or weights that a single arm names are a file.
     """
-    return [_resolve(arm, suite) for arm in _chosen(suite)]
+    arms = _chosen(suite)
+    if not suite.arms:
+        fitting = keep_fitting(
+            [arm.model for arm in arms],
+            suite.models,
+            lambda model: check_stem(model_entry(model), suite.stem),
+            what=f"the stem {suite.stem!r}",
+            on_left_out=on_left_out,
+            on_message=on_message,
+        )
+        arms = [arm for arm in arms if arm.model in fitting]
+    return [_resolve(arm, suite) for arm in arms]
 
 
 def _chosen(suite: Suite) -> list[Arm]:
@@ -98,7 +122,9 @@ def _weights(arm: Arm, suite: Suite, entry: ModelEntry) -> str:
 
 
 def expand_models(names: list[str]) -> list[str]:
-    """Returns the registry names that a list of names and wildcards means, each once, in the order given.
+    """Returns the networks that a list of names and wildcards means, each once, in the order given.
+
+    A wildcard means networks of the registry, or of a library where it begins with its name (``timm:resnet*``).
 
     Raises:
         InputError: A name is unknown or a wildcard matches nothing.
@@ -108,7 +134,7 @@ def expand_models(names: list[str]) -> list[str]:
         if any(mark in name for mark in "*?["):
             matches = list_models(name)
             if not matches:
-                raise unknown("model pattern", name, list_models())
+                raise no_match(name, list_models())
             chosen += matches
         else:
             chosen.append(model_entry(name).name)
