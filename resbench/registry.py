@@ -58,7 +58,7 @@ class ModelEntry:
     """What it starts from where none are given: ``"random"`` or ``"default"`` (downloaded)."""
     stems: tuple[str, ...] = STEMS
     """How it may begin, as far as that is known before the network is looked at."""
-    look_at_stem: Callable[[], None] | None = None
+    look_at_stem: Callable[[], object] | None = None
     """Raises `InputError` where the network, once it is looked at, turns out to have no ``cifar`` stem."""
     origin: Origin | None = None
     """Where it was registered, if not by resbench."""

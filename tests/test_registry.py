@@ -5,21 +5,17 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 from torch import nn
 
 from resbench import registry
-from resbench.errors import InputError
+from resbench.errors import DuplicateModelError, InputError
 from resbench.registry import (
     STEMS,
-    DuplicateModelError,
-    ModelEntry,
     create_model,
     list_models,
     model_entry,
-    register_library,
     register_model,
 )
 
@@ -48,7 +44,6 @@ def own_registry(monkeypatch):
     """A copy of the registry for tests that register: the real one never sees their networks."""
     list_models()
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
-    monkeypatch.setattr(registry, "_LIBRARIES", dict(registry._LIBRARIES))
 
 
 def test_the_suites_networks_come_in_natural_order():
@@ -170,53 +165,11 @@ def test_every_network_of_the_projects_comes_with_both_stems():
     assert {model_entry(name).stems for name in NAMES} == {STEMS}
 
 
-def zoo_entry(name: str) -> ModelEntry:
-    """A library in which every name is a network, which comes as its source has it only."""
-    return ModelEntry(f"zoo:{name}", source="a test", summary=f"A {name}.", builder=partial(tiny), stems=("source",))
-
-
-@pytest.mark.usefixtures("own_registry")
-def test_a_library_answers_for_the_names_with_its_prefix():
-    assert register_library("zoo")(zoo_entry) is zoo_entry
-    assert model_entry("zoo:ape:2").summary == "A ape:2."
-    network = create_model("zoo:ape", num_classes=4, in_channels=2)
-    assert (network.in_features, network.out_features) == (2, 4)
-    assert list_models() == NAMES
-
-
-@pytest.mark.usefixtures("own_registry")
-def test_a_stem_that_a_network_does_not_come_with_is_refused():
-    register_library("zoo")(zoo_entry)
-    with pytest.raises(InputError, match="only the source stem is available for model 'zoo:ape', not 'cifar'"):
-        create_model("zoo:ape", stem="cifar")
-
-
-@pytest.mark.usefixtures("own_registry")
-def test_a_librarys_networks_take_no_weights():
-    register_library("zoo")(zoo_entry)
-    with pytest.raises(InputError, match="model 'zoo:ape' takes no weights"):
-        create_model("zoo:ape", weights="default")
-
-
-@pytest.mark.usefixtures("own_registry")
-@pytest.mark.parametrize("pattern", ["zoo:*", "zoo:ape"])
-def test_a_librarys_networks_are_not_listed(pattern):
-    register_library("zoo")(zoo_entry)
-    with pytest.raises(InputError, match=r"the networks of zoo are not listed .* by its whole name, zoo:NAME"):
-        list_models(pattern)
-
-
-@pytest.mark.usefixtures("own_registry")
-def test_a_second_library_with_the_same_prefix_is_refused():
-    register_library("zoo")(zoo_entry)
-    with pytest.raises(DuplicateModelError, match="library 'zoo' is already registered"):
-        register_library("zoo")(model_entry)
-    assert model_entry("zoo:ape").summary == "A ape."
-
-
 @pytest.mark.parametrize("name", ["zoo:ape", "timm:", ":resnet50"])
 def test_a_prefix_of_no_library_and_a_prefix_alone_are_unknown_names(name):
-    with pytest.raises(InputError, match=rf"unknown model '{name}'\..* Accepted: cnn, .*, timm:NAME\."):
+    with pytest.raises(
+        InputError, match=rf"unknown model '{name}'\..* Accepted: cnn, .*, timm:NAME, torchvision:NAME\."
+    ):
         model_entry(name)
 
 

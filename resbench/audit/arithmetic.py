@@ -10,7 +10,7 @@ from resbench.measure.flops import measure_complexity
 
 _NEAR, _NEAR_IN_BF16 = 1e-3, 1.0
 """Relative differences of logits: of sums in another order in fp32, and of eight bits of precision through a network
-that has learned nothing. There rounding grows from layer to layer: half of the largest logit in an untrained ResNet-50."""
+that has learned nothing. There rounding grows from layer to layer: half of the largest logit in a ResNet-50."""
 _LEAST_RATIO, _MOST_RATIO = 1.5, 3.5
 """Training FLOPs over forward ones: 3, less what the first layer's input needs not."""
 

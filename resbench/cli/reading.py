@@ -10,6 +10,7 @@ import typer
 from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from resbench.cli.exits import with_exit_codes
 from resbench.cli.imports import import_told
@@ -43,7 +44,7 @@ def list_command(
             typer.echo(f"{name:<{width}}  {summary} [{source}]")
         return
     if split_name(pattern)[0]:  # of a library more than the name is the same for all
-        out.print(Columns(map(escape, texts), padding=(0, 2), column_first=True), highlight=False)
+        out.print(Columns(map(Text, texts), padding=(0, 2), column_first=True))
         sources = dict.fromkeys(source for _, source in texts.values())
         say(f"{count(len(texts), 'network')} of {', '.join(sources)}")
         return

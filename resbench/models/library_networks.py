@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from resbench.errors import InputError, in_one_line
 from resbench.registry import ModelEntry
@@ -18,20 +18,13 @@ USUAL_IMAGE = (3, 224, 224)
 """What libraries' networks take where they say nothing else: channels, height, width."""
 
 
-class Make(Protocol):
-    """Builds a library's network with its own stem, from random weights, on torch's default device.
+Make = Callable[..., "nn.Module"]
+"""Builds a library's network with its own stem, from random weights, on torch's default device.
 
-    Args:
-        name: Its name in the library.
-        num_classes: Width of the logits.
-        in_channels: Channels of the images.
-        input_size: Height and width that a network is made for whose layers depend on it; None is the library's own.
-    """
-
-    def __call__(
-        self, name: str, *, num_classes: int, in_channels: int, input_size: tuple[int, int] | None
-    ) -> nn.Module:
-        """Builds it; raises whatever the library does where it cannot be built so."""
+It is called with the network's name in the library, and with keywords: ``num_classes``, ``in_channels``, and
+``input_size``, the height and width that a network is made for whose layers depend on it; None is the library's own. It
+raises whatever the library does where the network cannot be built so.
+"""
 
 
 def library_network(prefix: str, name: str, *, source: str, make: Make) -> ModelEntry:

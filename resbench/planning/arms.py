@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resbench.budget import Budget, parse_budget
@@ -10,9 +10,10 @@ from resbench.errors import InputError
 from resbench.experiment import Arm
 from resbench.inputs import NAMED_WEIGHTS
 from resbench.libraries import no_match
-from resbench.planning.fitting import keep_fitting
+from resbench.planning.fitting import check_images, keep_fitting
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import ModelEntry, check_stem, list_models, model_entry
+from resbench.schema import format_input
 from resbench.suite import Suite
 
 
@@ -64,6 +65,43 @@ def plan_arms(
         )
         arms = [arm for arm in arms if arm.model in fitting]
     return [_resolve(arm, suite) for arm in arms]
+
+
+def that_take(
+    images: tuple[int, int, int],
+    num_classes: int,
+    suite: Suite,
+    arms: Sequence[PlannedArm],
+    *,
+    on_left_out: Callable[[str], None],
+    on_message: Callable[[str], None],
+) -> list[int]:
+    """Returns the places of the arms whose networks take the suite's images.
+
+    Args:
+        images: Their channels, height and width.
+        num_classes: Width of the logits.
+        suite: Whose arms they are.
+        arms: From :func:`plan_arms`.
+        on_left_out: Told of networks that a wildcard means and that do not.
+        on_message: Told of what takes time.
+
+    Raises:
+        InputError: A network that the suite names does not.
+    """
+    if suite.arms:
+        for model, stem in dict.fromkeys((arm.model, arm.stem) for arm in arms):
+            check_images(model, stem, images, num_classes)
+        return list(range(len(arms)))
+    fitting = keep_fitting(
+        [arm.model for arm in arms],
+        suite.models,
+        lambda model: check_images(model, suite.stem, images, num_classes),
+        what=f"images of {format_input(images)}",
+        on_left_out=on_left_out,
+        on_message=on_message,
+    )
+    return [place for place, arm in enumerate(arms) if arm.model in fitting]
 
 
 def _chosen(suite: Suite) -> list[Arm]:

@@ -102,7 +102,7 @@ def check_images(model: str, stem: str, shape: tuple[int, int, int], num_classes
                 f"({in_one_line(error)}). Give larger ones, such as --input 3x224x224, or leave the model out."
             ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
-        what = f"a tensor of {format_input(tuple(logits.shape))}" if isinstance(logits, torch.Tensor) else "no tensor"
+        what = "x".join(map(str, logits.shape)) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise InputError(
             f"model {model!r} is no classifier: of 2 images it makes {what} in the place of logits, 2x{num_classes}. "
             "Leave it out."

@@ -16,8 +16,7 @@ from resbench.errors import InputError, unknown
 from resbench.inputs import Inputs
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
-from resbench.planning.arms import PlannedArm, plan_arms
-from resbench.planning.fitting import check_images, keep_fitting
+from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
 from resbench.planning.missing import leave_out_missing
 from resbench.plugins import code_of, import_code, specs_of
@@ -98,9 +97,9 @@ def plan_suite(
 
     inputs, dataset, replaced = _load(suite, arms, data_dir, shape, on_message, {} if missing is None else missing)
     num_classes = _width(suite, dataset)
-    fitting = _that_take(shape or dataset.image_shape, num_classes, suite, arms, left_out.append, on_message)
-    weights = [start for arm, start in zip(arms, weights, strict=True) if arm.model in fitting]
-    arms = [arm for arm in arms if arm.model in fitting]
+    images = shape or dataset.image_shape
+    fitting = that_take(images, num_classes, suite, arms, on_left_out=unfit.append, on_message=on_message)
+    arms, weights = [arms[place] for place in fitting], [weights[place] for place in fitting]
 
     def trial(arm: PlannedArm, start: str, seed: int) -> Trial:
         return Trial(
@@ -301,33 +300,6 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
                 raise
             return  # a user's network can fail in any way: its trial says how, and the others run
     plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
-
-
-def _that_take(
-    shape: tuple[int, int, int],
-    num_classes: int,
-    suite: Suite,
-    arms: Sequence[PlannedArm],
-    on_left_out: Callable[[str], None],
-    on_message: Callable[[str], None],
-) -> list[str]:
-    """Returns the networks that take the suite's images.
-
-    Raises:
-        InputError: One that the suite names does not.
-    """
-    if suite.arms:
-        for model, stem in dict.fromkeys((arm.model, arm.stem) for arm in arms):
-            check_images(model, stem, shape, num_classes)
-        return [arm.model for arm in arms]
-    return keep_fitting(
-        [arm.model for arm in arms],
-        suite.models,
-        lambda model: check_images(model, suite.stem, shape, num_classes),
-        what=f"images of {format_input(shape)}",
-        on_left_out=on_left_out,
-        on_message=on_message,
-    )
 
 
 def _check_different(arms: Sequence[PlannedArm]) -> None:

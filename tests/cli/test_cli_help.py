@@ -86,3 +86,23 @@ def test_list_cuts_nothing_in_a_terminal_of_80_columns(invoke: Invoke, monkeypat
     for row in json.loads(invoke("list", "--json").stdout):
         for word in f"{row['name']} {row['summary']} {row['source']}".replace("`", "").split():
             assert word in text
+
+
+def test_list_has_a_line_for_each_network_of_a_library(invoke: Invoke) -> None:
+    lines = invoke("list", "torchvision:resnet1*").stdout.splitlines()
+    names = [f"torchvision:resnet{layers}" for layers in (18, 101, 152)]
+    assert [line.split()[0] for line in lines] == names
+    assert [row["name"] for row in json.loads(invoke("list", "torchvision:resnet1*", "--json").stdout)] == names
+
+
+def test_in_a_terminal_a_librarys_names_stand_in_columns_and_the_list_says_how_to_ask_for_them(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.out, "_force_terminal", True)
+    monkeypatch.setenv("TERM", "xterm")
+    first, second, last = invoke("list", "torchvision:resnet*").stdout.splitlines()
+    assert first.split() == [f"torchvision:resnet{layers}" for layers in (18, 50, 152)]
+    assert second.split() == [f"torchvision:resnet{layers}" for layers in (34, 101)]
+    assert last.startswith("5 networks of torchvision ")
+    assert invoke("list").stdout.splitlines()[-1] == "Libraries have more: resbench list 'timm:*' or 'torchvision:*'"
+    assert "Libraries" not in invoke("list", "resnet*").stdout

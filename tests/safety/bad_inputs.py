@@ -71,8 +71,16 @@ NAMES = [
     _flag("models: none", "--models", ",", said="'models'"),
     _flag("models: a path", "--models", "../../x", said="'../../x'"),
     _flag("models: a path in a library", "--models", "timm:../../x", said="'timm:../../x'"),
-    _flag("models: a wildcard in a library", "--models", "timm:*", said="timm:NAME"),
+    _flag(
+        "models: a wildcard that matches none in a library",
+        "--models",
+        "timm:vgh9*",
+        said=("'timm:vgh9*'", "timm:vgg19"),
+    ),
     _flag("models: terminal colours", "--models", "\x1b[31mred", said="'\\x1b[31mred'"),
+    _flag("models: not of torchvision", "--models", "torchvision:resnt18", said="Did you mean torchvision:resnet18"),
+    _flag("stem: of patches", "--models", "torchvision:vit_b_32", "--stem", "cifar", said=("patches", "'source'")),
+    _flag("input: too small for a network", "--models", "torchvision:inception_v3", said="--input 3x224x224"),
     _flag("stem: unknown", "--stem", "cfar", said=("'cfar'", "Did you mean cifar")),
     _flag("recipe: unknown", "--recipe", "comon", said=("'comon'", "Did you mean common")),
     _flag("precision: unknown", "--precision", "fp12", said="'fp12'"),
@@ -274,7 +282,7 @@ OTHERS = [
     BadInput("profile: unknown device", ("profile", "cnn", "--device", "gpu"), ("'gpu'",)),
     BadInput("profile: out is a file", ("profile", "cnn", "--out", "{binary}"), ("{binary}", "--out")),
     BadInput("list: no such model", ("list", "vgg*"), ("'vgg*'",)),
-    BadInput("list: a library", ("list", "timm:*"), ("'timm:*'", "timm:NAME")),
+    BadInput("list: no such network in a library", ("list", "timm:vgh9*"), ("'timm:vgh9*'", "resbench list 'timm:*'")),
     BadInput(
         "env: a cache of a user that is not there", ("env",), ("~nobody-here",), env={"RESBENCH_CACHE": "~nobody-here"}
     ),

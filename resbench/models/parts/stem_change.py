@@ -12,14 +12,14 @@ PyTorch's own), and keeps the spread of the outputs for any other. A 3x3 kernel 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from resbench.errors import in_one_line
+from resbench.models.parts.calls import Call, follow, has_branches
 
 KERNEL = 3
 """Pixels a side of the CIFAR stem's kernel."""
@@ -42,44 +42,6 @@ class Stem:
     """The pool, and what only prepares for it: padding, a max-pool of stride 1 that a blur follows."""
 
 
-@dataclass
-class _Call:
-    """One module's forward, on its way through a network."""
-
-    name: str
-    module: nn.Module
-    taken: torch.Tensor
-    given: object = field(default=None)
-
-    @property
-    def is_step(self) -> bool:
-        """Whether it computes something itself, and is not just where others stand.
-
-        A norm that holds its activation is one of these.
-        """
-        children = list(self.module.children())
-        holds = any(True for child in children for _ in child.parameters())
-        return not children or (self.has_parameters and not holds)
-
-    @property
-    def depth(self) -> int:
-        """How many modules it stands in."""
-        return self.name.count(".")
-
-    @property
-    def has_parameters(self) -> bool:
-        return next(self.module.parameters(), None) is not None
-
-    @property
-    def keeps_shape(self) -> bool:
-        return isinstance(self.given, torch.Tensor) and self.given.shape == self.taken.shape
-
-    @property
-    def keeps_channels(self) -> bool:
-        """Whether maps come out of it, as many as go in."""
-        return isinstance(self.given, torch.Tensor) and self.given.shape[:2] == self.taken.shape[:2]
-
-
 def find_stem(network: nn.Module, image: Sequence[int]) -> Stem:
     """Recognises a network's stem, and makes sure that the network works with it changed.
 
@@ -92,13 +54,13 @@ def find_stem(network: nn.Module, image: Sequence[int]) -> Stem:
     """
     network.eval()
     try:
-        calls = _follow(network, image)
+        calls = follow(network, image)
     except Exception as error:  # whatever a library's code may raise
         raise StemError(f"it cannot be followed on images of {_size(image)} ({in_one_line(error)})") from error
     stem = _recognise(calls, image)
     change_stem(network, stem)
     try:
-        after = _follow(network, image)
+        after = follow(network, image)
     except Exception as error:
         raise StemError(f"its later layers do not take the larger maps ({in_one_line(error)})") from error
     changed = next(call for call in after if call.name == stem.convolution)
@@ -142,43 +104,7 @@ def _shrink(convolution: nn.Conv2d) -> None:
     convolution.padding = (own, own)
 
 
-def _follow(network: nn.Module, image: Sequence[int]) -> list[_Call]:
-    """Runs a network on the meta device and returns every module's call, in the order in which they begin."""
-    calls: list[_Call] = []
-    with _hooks(network, calls), torch.no_grad():
-        network(torch.empty(2, *image, device="meta"))
-    return calls
-
-
-@contextmanager
-def _hooks(network: nn.Module, calls: list[_Call]) -> Iterator[None]:
-    """Notes what every module takes and gives, while the block runs."""
-    open_calls: list[_Call | None] = []
-    handles = []
-
-    def begins(name: str, module: nn.Module, taken: tuple[object, ...]) -> None:
-        call = _Call(name, module, taken[0]) if taken and isinstance(taken[0], torch.Tensor) else None
-        open_calls.append(call)
-        if call is not None:
-            calls.append(call)
-
-    def ends(given: object) -> None:
-        call = open_calls.pop()
-        if call is not None:
-            call.given = given
-
-    for name, module in network.named_modules():
-        before = module.register_forward_pre_hook(lambda module, taken, name=name: begins(name, module, taken))
-        after = module.register_forward_hook(lambda module, taken, given: ends(given))
-        handles += [before, after]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
+def _recognise(calls: list[Call], image: Sequence[int]) -> Stem:
     """Finds the stem among a network's calls.
 
     Raises:
@@ -189,7 +115,8 @@ def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
     if first is None or not isinstance(first.module, nn.Conv2d) or tuple(first.taken.shape[1:]) != tuple(image):
         raise StemError("it does not begin with a convolution on the image")
     _check_convolution(first, calls)
-    convolutions, waiting, start, before = 0, [], None, first
+    convolutions, start, before = 0, None, first
+    waiting: list[str] = []
     for call in steps[steps.index(first) + 1 :]:
         if _is_single(call.taken):
             break  # a mean over everything, as in a gate
@@ -199,7 +126,7 @@ def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
         if isinstance(call.module, nn.Conv2d):
             waiting, start = [], None
             convolutions += 1
-            if call.depth != first.depth or convolutions > MORE_CONVOLUTIONS or _has_branches(call, calls):
+            if call.depth != first.depth or convolutions > MORE_CONVOLUTIONS or has_branches(call, calls):
                 break  # the first block
             if call.module.stride != (1, 1):
                 raise StemError(f"two convolutions of its stem have a stride ({first.name} and {call.name})")
@@ -209,13 +136,13 @@ def _recognise(calls: list[_Call], image: Sequence[int]) -> Stem:
             start = start or call
             waiting.append(call.name)
             if _halves(start, call):
-                return Stem(first.name, () if _has_branches(start, calls) else tuple(waiting))
+                return Stem(first.name, () if has_branches(start, calls) else tuple(waiting))
             if _is_smaller(call.given, start.taken):
                 break
     return Stem(first.name, ())
 
 
-def _check_convolution(first: _Call, calls: list[_Call]) -> None:
+def _check_convolution(first: Call, calls: list[Call]) -> None:
     """Checks that the first convolution is one that can be changed.
 
     Raises:
@@ -233,25 +160,11 @@ def _check_convolution(first: _Call, calls: list[_Call]) -> None:
         raise StemError(f"{what}, and only 3x3, 5x5 and 7x7 with stride 2 are known how to change")
     if convolution.dilation != (1, 1) or convolution.groups != 1 or convolution.padding_mode != "zeros":
         raise StemError(f"its first convolution ({first.name}) is dilated, grouped, or does not pad with zeros")
-    if _has_branches(first, calls):
+    if has_branches(first, calls):
         raise StemError("more than one of its layers take the image")
 
 
-def _has_branches(call: _Call, calls: list[_Call]) -> bool:
-    """Says whether what a module takes is taken by another one too that makes something else of it.
-
-    Where the module stands in takes the same, and layers that work in place give what they take.
-    """
-    return any(
-        other.taken is call.taken
-        and other.given is not other.taken
-        and other is not call
-        and not f"{call.name}.".startswith(f"{other.name}." if other.name else "")
-        for other in calls
-    )
-
-
-def _halves(start: _Call, end: _Call) -> bool:
+def _halves(start: Call, end: Call) -> bool:
     """Says whether what goes into ``start`` comes out of ``end`` at half its height and width, to a pixel or two."""
     before, after = start.taken.shape[2:], end.given.shape[2:]  # type: ignore[attr-defined]
     return len(before) == 2 and all(abs(2 * out - into) <= KERNEL for into, out in zip(before, after, strict=True))
