@@ -13,7 +13,7 @@ from resbench.schema import format_input
 
 SHOWN = 5
 """Networks that are named of those left out."""
-MANY = 100
+MANY = 30
 """Networks whose check takes so long that it is told of."""
 
 

@@ -7,7 +7,8 @@ as large as the image (He et al., 2015, arXiv 1512.03385, section 4.2); all else
 
 Width, bias and padding mode stay. A larger kernel is cut down to the middle 3x3 that the library's own initialisation
 drew, times K / 3: that is a draw of the same distribution where its spread goes with the fan (Kaiming, Xavier,
-PyTorch's own), and keeps the spread of the outputs for any other. A 3x3 kernel stays as it is.
+PyTorch's own), and keeps the spread of the outputs for any other; where the library standardises weights as they are
+used, their scale has no effect. A 3x3 kernel stays as it is.
 """
 
 from __future__ import annotations
