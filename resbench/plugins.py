@@ -57,7 +57,6 @@ def import_code(specs: Iterable[str]) -> list[Fault]:
     Raises:
         InputError: There is no such file or module.
     """
-    registry.list_models()
     before = len(registry.faults())
     for spec in specs:
         load, folder = _located(spec)

@@ -60,7 +60,7 @@ def assert_one_message(result: Result, said: str) -> None:
     ("flags", "said"),
     [
         (["--models", "resnt34"], "unknown model 'resnt34'. Did you mean resnet34"),
-        (["--models", "vgg*"], "unknown model pattern 'vgg*'"),
+        (["--models", "vgg*"], "no model matches 'vgg*'"),
         (["--models", ","], "'models'"),
         (["--dataset", "cifar11"], "unknown dataset 'cifar11'. Did you mean cifar10"),
         (["--dataset", "folder:/nowhere/at/all"], "/nowhere/at/all"),
