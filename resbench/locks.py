@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from resbench.data.cache import cache_root
 from resbench.errors import InputError
+from resbench.schema import EngineSettings
 
 FOLDER_LOCK = ".lock"
 
@@ -41,6 +42,22 @@ def folder_lock(folder: Path) -> Iterator[None]:
                 "folder with --out."
             )
         _sign(file)
+        yield
+
+
+@contextlib.contextmanager
+def device_locks(engine: EngineSettings, *, on_wait: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Holds every device of a trial for this process inside the block, see :func:`device_lock`.
+
+    Args:
+        engine: Of the trial. Several GPUs are taken in their order, so that no two processes wait for each other.
+        on_wait: Told whom it waits for, where it has to.
+    """
+    several = engine.devices if engine.device == "cuda" else 1
+    with contextlib.ExitStack() as held:
+        for index in range(several):
+            name = engine.device if several == 1 else f"cuda:{index}"
+            held.enter_context(device_lock(name, on_wait=on_wait))
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from resbench.conduct import Attempt
 from resbench.inputs import Inputs
+from resbench.ranks import ALONE, Ranks
 from resbench.schema import Trial
 from resbench.trial import ALONE_STEPS, TrialRun
 
@@ -28,12 +29,24 @@ LEAST_STEPS, MOST_SECONDS = 10, 10.0
 
 
 def again_job(trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None]) -> None:
-    """Measures a trial's network as its own process did, trains it for a few steps, and emits ``again``.
+    """Measures a trial's network as its own process did, on as many devices, and emits ``again``."""
+    if trial.engine.devices > 1:
+        from resbench.executors.ranks import run_ranks  # torchrun: nothing that one device needs
+
+        run_ranks(again_on_rank, (trial, inputs, steps), trial.engine, emit)
+    else:
+        again_on_rank(trial, inputs, steps, emit, ALONE)
+
+
+def again_on_rank(
+    trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None], ranks: Ranks
+) -> None:
+    """Measures a trial's network together with the other ranks, trains it for a few steps, and emits ``again``.
 
     Where features are cached the few steps stand for the whole training, see
     :func:`~resbench.training.alone.train_alone`: that is what the trial's row tells of.
     """
-    run = TrialRun(trial, inputs, lambda kind, data: None, Attempt())
+    run = TrialRun(trial, inputs, lambda kind, data: None, Attempt(), ranks)
     run.set_up()
     dataset = run.load()
     engine, pipeline = run.build(dataset, run.profile())

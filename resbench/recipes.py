@@ -108,6 +108,9 @@ class Recipe:
     """What a batch-norm layer does in training if all its own parameters are frozen: ``train`` (it normalises by the
     batch, and its running statistics follow the batches, as the transfer tutorial leaves it) or ``eval`` (it normalises
     by its running statistics, and they stay as they are). One with a parameter that is trained is never affected."""
+    sync_batch_norm: bool = False
+    """Whether batch norm takes the statistics of the whole batch where several devices share it; otherwise each takes
+    those of its share, and the first one's running statistics are evaluated. One device has the whole batch anyway."""
 
     def peak_learning_rate(self, batch_size: int) -> float:
         """Returns the peak learning rate for a batch size (linear scaling, arXiv 1706.02677)."""
@@ -134,23 +137,31 @@ _FINETUNE = Recipe(
     normalisation="imagenet",
 )
 
+_COMMON = Recipe(
+    name="common",
+    source="one fixed recipe for every network of a comparison, after the CIFAR-10 speed-run recipes",
+    batch_size=512,
+    budget="26ep",
+    optimizer="sgd",
+    learning_rate=0.4,
+    reference_batch_size=512,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule=Triangle(warmup=0.2, start=0.2),
+    label_smoothing=0.1,
+    augmentation=Augmentation(crop_padding=4, horizontal_flip=True),
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="common",
-            source="one fixed recipe for every network of a comparison, after the CIFAR-10 speed-run recipes",
-            batch_size=512,
-            budget="26ep",
-            optimizer="sgd",
-            learning_rate=0.4,
-            reference_batch_size=512,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=5e-4,
-            schedule=Triangle(warmup=0.2, start=0.2),
-            label_smoothing=0.1,
-            augmentation=Augmentation(crop_padding=4, horizontal_flip=True),
+        _COMMON,
+        replace(
+            _COMMON,
+            name="common_sync_bn",
+            source="this project's variant of common: batch norm takes its statistics over all devices of a trial",
+            sync_batch_norm=True,
         ),
         Recipe(
             name="d2l",

@@ -21,7 +21,7 @@ from resbench.registry import model_entry
 from resbench.schema import PROFILED, EpochRecord, Hits, Trial, TrialRecord
 from resbench.training.feature_cost import FeatureCost
 from resbench.training.ledger import Ledger
-from resbench.training.loop import EpochReport, Progress, TrainingResult
+from resbench.training.outcome import EpochReport, Progress, TrainingResult
 from resbench.verdicts import accuracy_doubts
 
 if TYPE_CHECKING:
@@ -172,7 +172,8 @@ class Recorder:
         record.step_ms_p50, record.step_ms_p90 = result.step_ms(0.5), result.step_ms(0.9)
         peak = peak_flops(record.device_name or "", self.trial.engine.precision)
         if peak is not None:
-            record.mfu = self._flops_spent(result.images_seen, result.features_made) / result.train_clock_s / peak
+            of_all = peak * self.trial.engine.devices
+            record.mfu = self._flops_spent(result.images_seen, result.features_made) / result.train_clock_s / of_all
 
     def window(self, report: WindowReport) -> None:
         """Emits what device and host said of themselves while something was measured, and notes why it is suspect."""

@@ -14,7 +14,7 @@ from resbench.errors import InputError, ResbenchError
 from resbench.executors.interrupts import ignoring_interrupts, interruptible
 from resbench.executors.local import OnMessage, run_trials
 from resbench.executors.process import run_in_process
-from resbench.locks import device_lock, folder_lock
+from resbench.locks import device_locks, folder_lock
 from resbench.machine import calibrate_machine
 from resbench.measure.ruler import Ruler
 from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
@@ -68,7 +68,7 @@ class SuiteRun:
             return self.store.derive()
         plan, store = self.plan, self.store
         try:
-            with interruptible(), device_lock(plan.trials[0].engine.device, on_wait=say):
+            with interruptible(), device_locks(plan.trials[0].engine, on_wait=say):
                 ruler = self._calibrate(say) if plan.conduct.calibrate else None
                 self._announce()
                 if ruler is not None:
@@ -131,6 +131,7 @@ class SuiteRun:
             (trial, self.plan.inputs, steps_to_repeat(row)),
             log=self.store.folder / "logs" / "again.log",
             on_message=lambda kind, data: again.append(data),
+            processes=trial.engine.devices,
         )
         if again:
             event = noise_floor(row, again[0])

@@ -45,6 +45,10 @@ class EngineOptions(BaseModel):
 
     device: str = "auto"
     """``auto`` (cuda, then mps, then cpu), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
+    devices: int = Field(default=1, ge=1)
+    """How many train each trial together, every batch shared out evenly: GPUs from ``cuda:0`` on, or processes on
+    ``cpu``. Learning does not change, but for batch norm, which sees a device's share unless the recipe synchronises
+    it."""
     precision: str = "auto"
     """``auto`` (bf16 where the device has it and is faster in it, else fp32), ``fp32``, ``tf32`` or ``bf16``."""
     compile: str = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 
 import torch
 
@@ -17,6 +18,7 @@ from resbench.measure.profile import Subject, measure_profile, profile_record
 from resbench.measure.telemetry import Telemetry
 from resbench.plugins import code_of, import_code, place_in
 from resbench.precision import apply_precision
+from resbench.ranks import ALONE, Ranks, device_of
 from resbench.recipes import get_recipe
 from resbench.recorder import Emit, Recorder
 from resbench.registry import described, model_entry
@@ -26,14 +28,17 @@ from resbench.training.checkpoint import Checkpoints
 from resbench.training.engine import Engine
 from resbench.training.feature_cost import count_feature_cost, plan_feature_spending
 from resbench.training.features import Batches, train_head_only
-from resbench.training.loop import DivergedError, Loop, TrainingResult
+from resbench.training.loop import DivergedError, Loop
 from resbench.training.optimizer import initialise
+from resbench.training.outcome import TrainingResult
 
 ALONE_STEPS = 50
 """Training steps that tell the speed of a trial that is going to share its device, or that is measured again."""
 
 
-def run_trial(trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt | None = None) -> TrialRecord:
+def run_trial(
+    trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt | None = None, *, ranks: Ranks = ALONE
+) -> TrialRecord:
     """Runs one trial in this process and returns its record, however it ends.
 
     Args:
@@ -42,16 +47,18 @@ def run_trial(trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt | None 
         emit: Told of everything as it comes, see :data:`~resbench.recorder.Emit`. Where several trials train
             together, a ``gate`` is emitted where what is measured alone ends.
         attempt: How many train together, in which parts the batch is taken, where checkpoints go.
+        ranks: Where several processes run one trial: all of them call this, and the first one's record and what it
+            emits are the trial's.
     """
-    return TrialRun(trial, inputs, emit, attempt or Attempt()).run()
+    return TrialRun(trial, inputs, emit, attempt or Attempt(), ranks).run()
 
 
 class TrialRun:
     """One trial on its way, phase by phase."""
 
-    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt) -> None:
+    def __init__(self, trial: Trial, inputs: Inputs, emit: Emit, attempt: Attempt, ranks: Ranks = ALONE) -> None:
         import_code(inputs.imports)
-        self.trial, self.inputs, self.attempt = trial, inputs, attempt
+        self.trial, self.inputs, self.attempt, self.ranks = trial, inputs, attempt, ranks
         self.entry = model_entry(trial.model)
         self.recipe = get_recipe(trial.recipe)
         self.subject = Subject(
@@ -59,9 +66,9 @@ class TrialRun:
             stem=trial.stem,
             input=trial.input,
             num_classes=trial.num_classes,
-            batch_size=trial.batch_size,
-            engine=trial.engine,
-            micro_batch_size=attempt.micro_batch_size,
+            batch_size=ranks.share(trial.batch_size),
+            engine=replace(trial.engine, device=device_of(trial.engine, ranks)),
+            micro_batch_size=None if attempt.micro_batch_size is None else -(-attempt.micro_batch_size // ranks.size),
         )
         self.recorder = Recorder(trial, attempt, emit)
         self.ledger, self.phase = self.recorder.ledger, self.recorder.phase
@@ -92,7 +99,7 @@ class TrialRun:
     def set_up(self) -> None:
         """Opens the device and notes where the trial runs."""
         apply_precision(self.trial.engine.precision)
-        self.device = open_device(self.trial.engine.device)
+        self.device = open_device(self.subject.engine.device)
         self.telemetry = Telemetry(self.device, together=self.attempt.together)
         self.recorder.place(self.device)
 
@@ -143,7 +150,7 @@ class TrialRun:
         """Measures what the network costs and notes it; returns the engine that was measured."""
         with self.ledger.part("profile"), self.telemetry.window("profile") as window:
             profile, engine = measure_profile(
-                self.subject, self.recipe, self.device, with_step=False, on_phase=self.phase
+                self.subject, self.recipe, self.device, with_step=False, on_phase=self.phase, ranks=self.ranks
             )
         self.ledger.add(self._cold, profile.warm_up_s)
         self.ledger.add("profile", -profile.warm_up_s)
@@ -169,6 +176,7 @@ class TrialRun:
         self.phase("build")
         with self.ledger.part("build"):
             engine.restart(self._initial_weights())
+            self.ranks.draw_apart(trial.seed)
             target = self.device.torch_device
             pipeline = Pipeline(
                 to_device(dataset.train, target),
@@ -180,6 +188,7 @@ class TrialRun:
                 seed=trial.seed,
                 # On a processor the eager operators are the faster ones.
                 compiled=engine.compiled and target.type == "cuda",
+                ranks=self.ranks,
             )
         self.phase("warm-up")
         with self.ledger.part(self._cold):
@@ -216,10 +225,10 @@ class TrialRun:
             checkpoints=checkpoints,
         )
         self._go_on(loop, checkpoints)
-        energy = device.energy_j()
+        energy = self.ranks.total(device.energy_j())
         with self.telemetry.window("train") as window:
             result = loop.run()
-        energy_after = device.energy_j()
+        energy_after = self.ranks.total(device.energy_j())
         recorder.window(window.report())
         recorder.hits(result.correct)
         record = recorder.record

@@ -11,6 +11,9 @@ from resbench.errors import InputError
 
 Stem = Annotated[str | None, typer.Option(help="source (as published) or cifar (3x3 stride 1, no max-pool).")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Devices = Annotated[
+    int | None, typer.Option(min=1, help="How many train each trial together, with every batch shared out evenly.")
+]
 Precision = Annotated[
     str | None, typer.Option(help="auto (bf16 where the device is faster in it, else fp32), fp32, tf32 or bf16.")
 ]

@@ -18,6 +18,7 @@ from resbench.cli.options import (
     DataDir,
     Dataset,
     Device,
+    Devices,
     Estimate,
     Imports,
     Input,
@@ -66,6 +67,7 @@ def bench(
         str | None, typer.Option(help="For networks that take them: random, default or a state-dict file.")
     ] = None,
     device: Device = None,
+    devices: Devices = None,
     precision: Precision = None,
     compile_mode: Compile = None,
     cuda_graph: CudaGraph = None,
@@ -109,6 +111,7 @@ def bench(
             "seeds": seeds,
             "weights": weights,
             "device": device,
+            "devices": devices,
             "precision": precision,
             "compile": compile_mode,
             "cuda_graph": cuda_graph,

@@ -162,6 +162,7 @@ def print_plan(plan: Plan, folder: Path, *, warnings: bool = True) -> None:
         complain(notice, label="warning")
     first, suite = plan.trials[0], plan.suite
     engine = first.engine
+    several = f"{engine.devices} x " if engine.devices > 1 else ""
     models = list(dict.fromkeys(trial.model for trial in plan.trials))
     what = count(len(plan.arms), "arm") if plan.arms else count(len(models), "model")
     rows = {
@@ -172,7 +173,7 @@ def print_plan(plan: Plan, folder: Path, *, warnings: bool = True) -> None:
         f"sha256 {first.dataset_fingerprint[:12]})",
         **({f"arm {name}": _training(trials[0], model=True) for name, trials in plan.arms.items()}),
         **({} if plan.arms else {"training": _training(first)}),
-        "engine": f"{engine.device}, {engine.precision}, {engine.memory_format}, "
+        "engine": f"{several}{engine.device}, {engine.precision}, {engine.memory_format}, "
         f"torch.compile {engine.compile_mode if engine.compile else 'off'}, "
         f"CUDA graph {'on' if engine.cuda_graph else 'off'}",
         "results": str(folder),

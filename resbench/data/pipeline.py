@@ -20,6 +20,7 @@ from resbench.data.datasets import Dataset, Split
 from resbench.data.stages import Stage, byte_stages, image_stages, last_stages
 from resbench.devices import is_out_of_memory
 from resbench.errors import InputError, in_one_line
+from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Augmentation
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -76,11 +77,13 @@ class Pipeline:
         train: On the device; uint8 [N, H, W, C].
         test: On the same device.
         input_size: Height and width of a batch; images of another size are resized on the device.
-        batch_size: Of training and evaluation batches.
+        batch_size: Of training and evaluation batches, over all ranks.
         augmentation: What happens to training images.
         normalisation: Of the channels.
         seed: Decides the order and the augmentation.
         compiled: Make training batches with compiled code, see :meth:`warm_up`.
+        ranks: Who shares the batches. Each draws what all of them need and makes its own share of it, so that together
+            they hold what one alone would make, image by image.
 
     Attributes:
         order: Draws the order of the images, once an epoch.
@@ -99,9 +102,11 @@ class Pipeline:
         normalisation: Normalisation,
         seed: int,
         compiled: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.train, self.test = train, test
         self.input_size, self.batch_size = input_size, batch_size
+        self.ranks, self.share = ranks, ranks.share(batch_size)
         self.fallback: str | None = None
         device = train.images.device
         std, mean = (torch.tensor(values, device=device) for values in (normalisation.std, normalisation.mean))
@@ -131,12 +136,12 @@ class Pipeline:
         return len(self.train) // self.batch_size
 
     def new_batch(self) -> Batch:
-        """Allocates the tensors of a batch; what they hold is undefined."""
+        """Allocates the tensors of this rank's share of a batch; what they hold is undefined."""
         images, labels = self.train.images, self.train.labels
-        shape = (self.batch_size, images.shape[-1], *self.input_size)
+        shape = (self.share, images.shape[-1], *self.input_size)
         return (
             torch.empty(shape, device=images.device, memory_format=torch.channels_last),
-            torch.empty(self.batch_size, dtype=labels.dtype, device=labels.device),
+            torch.empty(self.share, dtype=labels.dtype, device=labels.device),
         )
 
     def epoch(self, slots: Sequence[Batch] = (), *, first: int = 0) -> Iterator[Batch]:
@@ -151,7 +156,7 @@ class Pipeline:
         order = torch.randperm(count, generator=self.order, device=device)
         draws = torch.rand(self._draws_per_image, count, generator=self.draws, device=device)
         for step in range(first, self.steps_per_epoch):
-            window = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            window = self.ranks.window(step * self.batch_size, self.batch_size)
             slot = slots[step % len(slots)] if slots else self.new_batch()
             yield self.training_batch(order[window], draws[:, window], slot)
 
@@ -173,8 +178,8 @@ class Pipeline:
         """
         # Windows of a whole epoch's numbers, as an epoch takes them: compiled code is of one layout.
         count, device = len(self.train), self.train.labels.device
-        index = torch.zeros(count, dtype=torch.int64, device=device)[: self.batch_size]
-        draws = torch.zeros(self._draws_per_image, count, device=device)[:, : self.batch_size]
+        index = torch.zeros(count, dtype=torch.int64, device=device)[: self.share]
+        draws = torch.zeros(self._draws_per_image, count, device=device)[:, : self.share]
         try:
             self.training_batch(index, draws, self.new_batch())
         except Exception as error:
@@ -231,7 +236,7 @@ class Pipeline:
         labels_out.copy_(self.train.labels.index_select(0, index))
 
     def evaluation(self, slots: Sequence[Batch] = ()) -> Iterator[Batch]:
-        """Yields every test image once, in order, without augmentation.
+        """Yields this rank's shares of every test image once, in order, without augmentation.
 
         The last batch is filled up with copies of the last image, labelled ``PADDING``: every batch has the same
         shape, so nothing is compiled or tuned for a second one.
@@ -242,7 +247,8 @@ class Pipeline:
         count, device = len(self.test), self.test.labels.device
         for step, start in enumerate(range(0, count, self.batch_size)):
             images_out, labels_out = slot = slots[step % len(slots)] if slots else self.new_batch()
-            index = torch.arange(start, start + self.batch_size, device=device)
+            share = self.ranks.window(start, self.batch_size)
+            index = torch.arange(share.start, share.stop, device=device)
             inside = index.clamp(max=count - 1)
             pixels = self.test.images.index_select(0, inside)
             if pixels.shape[1:3] != self.input_size:

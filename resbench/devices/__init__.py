@@ -23,6 +23,7 @@ __all__ = [
     "DeviceState",
     "MemoryPeak",
     "MpsDevice",
+    "check_devices",
     "is_out_of_memory",
     "open_device",
     "resident_mib",
@@ -64,6 +65,35 @@ def resolve_device(name: str) -> str:
     if name == "mps" and not mps:
         raise InputError("--device mps: this torch has no MPS device. Use --device cpu or auto.")
     return name
+
+
+def check_devices(name: str, count: int) -> None:
+    """Checks that a trial can be trained on several devices of a kind: on GPUs, those from ``cuda:0`` on.
+
+    Args:
+        name: A resolved device, see :func:`resolve_device`.
+        count: How many.
+
+    Raises:
+        InputError: There are not so many, or the name is that of a single one.
+    """
+    if count == 1:
+        return
+    if name == "mps":
+        raise InputError(f"devices is {count} and the device is mps, of which there is one. Leave devices at 1.")
+    if name.startswith("cuda"):
+        there = torch.cuda.device_count()
+        if count > there:
+            raise InputError(
+                f"devices is {count} and torch sees {there} CUDA {'device' if there == 1 else 'devices'} here: "
+                f"{', '.join(torch.cuda.get_device_name(index) for index in range(there))}. Give --devices {there} at "
+                "most."
+            )
+        if name != "cuda":
+            raise InputError(
+                f"devices is {count} and the device is {name}, which is one: give --device cuda, which takes cuda:0 to "
+                f"cuda:{count - 1}, and choose GPUs with CUDA_VISIBLE_DEVICES."
+            )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
 """A few training steps of one network on random images, in a process of its own.
 
 Everything is eager, also where the trial is going to be compiled or replayed from a graph: to compile takes longer than
-an estimate is worth.
+an estimate is worth. And everything runs on one device: where several share the batches it takes its share of one, and
+what exchanging gradients takes is not known.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from resbench.measure.memory import memory_level
 from resbench.measure.profile import Subject
 from resbench.measure.telemetry import SUSPECT, Telemetry
 from resbench.precision import apply_precision
+from resbench.ranks import Ranks, threads_of_each
 from resbench.recipes import get_recipe
 from resbench.schema import Trial
 from resbench.training.engine import Engine
@@ -67,7 +69,9 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
     apply_precision(trial.engine.precision)
     device, recipe = open_device(trial.engine.device), get_recipe(trial.recipe)
     settings = replace(trial.engine, compile=False, cuda_graph=False)
-    subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, settings)
+    share = Ranks(size=trial.engine.devices).share(trial.batch_size)
+    torch.set_num_threads(threads_of_each(trial.engine.devices))
+    subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, share, settings)
     with torch.device("meta"):
         skeleton = subject.build()  # what its builder imports is no network's own memory
     level = memory_level(device)
@@ -79,14 +83,15 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
     with Telemetry(device).window("estimate") as window:
         step_s, allocated_mib, reserved_mib = _train(engine, device)
         state_mib = _state_mib(engine)
-        pipeline = _random_pipeline(trial, stored, device)
+        pipeline = _random_pipeline(replace(trial, batch_size=share), stored, device)
         images, _ = engine.slots[0]
         data_s = typical_s(lambda: next(pipeline.epoch(engine.slots)), device)
         engine.model.eval()
         eval_s = typical_s(lambda: _evaluate(engine, pipeline.evaluation(engine.slots)), device)
         single_s = typical_s(engine.inference(images[:1].clone(memory_format=torch.channels_last)), device)
     report = window.report()
-    head = train_head_only(engine, pipeline, recipe)[0] if settings.cache_features else None
+    cached = settings.cache_features and settings.devices == 1
+    head = train_head_only(engine, pipeline, recipe)[0] if cached else None
     flops, count_s = _count(skeleton, trial.input)
     return Measurement(
         setup_s=built - began,

@@ -102,7 +102,8 @@ def _measure(
     job, arguments = with_code([network.model], measure_job, (network, stored))
     ended = run_in_process(job, arguments, log=log, on_message=note, limit_s=limit_s, memory_limit_mib=memory)
     if "measurement" in said:
-        return Outcome("measured", replace(Measurement.from_dict(said["measurement"]), start_s=started[0]))
+        starts = 1 if network.engine.devices == 1 else 2  # the trial's process starts those of its ranks
+        return Outcome("measured", replace(Measurement.from_dict(said["measurement"]), start_s=starts * started[0]))
     if "out_of_memory" in said:
         return Outcome("out of memory", reason=said["out_of_memory"]["error"])
     if ended.timed_out_after_s is not None and limit_s < NETWORK_LIMIT_S:

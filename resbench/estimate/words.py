@@ -95,8 +95,10 @@ def _memory(estimate: Estimate) -> str:
 
 
 def need_mib(cell: Cell, estimate: Estimate) -> float | None:
-    """Returns what the trials of a cell that run together take of the device."""
-    return None if cell.need_mib is None else cell.need_mib * min(estimate.together, len(cell.trials))
+    """Returns what the trials of a cell that run together take of a device, or of the host that all ranks are on."""
+    engine = cell.trials[0].engine
+    ranks = engine.devices if engine.device == "cpu" else 1
+    return None if cell.need_mib is None else cell.need_mib * ranks * min(estimate.together, len(cell.trials))
 
 
 def _disk(estimate: Estimate) -> str:
@@ -126,6 +128,11 @@ def _basis(estimate: Estimate, plan: Plan) -> str:
         sentences.append(
             f"measured without {without}: training takes at most that long"
             + (", and compiling comes on top" if engine.compile else "")
+        )
+    if bases & {"measured", "scaled"} and engine.devices > 1:
+        sentences.append(
+            f"measured on one device with its share of a batch: what {engine.devices} take to exchange gradients comes "
+            "on top"
         )
     if any(cell.features_once for cell in estimate.cells):
         sentences.append("features of a frozen backbone are computed once: the step is one on features that are there")

@@ -52,7 +52,7 @@ def child_main(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a process that is killed loses what it has not flushed
     faulthandler.enable()
-    _end_with_parent()
+    end_with_parent()
     with contextlib.suppress(OSError):  # Linux has it
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
     if memory_limit_mib is not None:
@@ -67,7 +67,7 @@ def child_main(
     pipe.close()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process and what it has started as soon as its parent is gone, however that ended."""
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -88,11 +88,26 @@ def limit_memory(limit_mib: int) -> None:
     """
     if sys.platform != "linux":  # elsewhere the kernel counts other things, or nothing, under this limit
         return
-    found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    held = int(found[1]) * 1024 if found else 0
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    wanted = held + limit_mib * 2**20
+    wanted = _held() + limit_mib * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def share_memory_limit(size: int) -> None:
+    """Leaves this process its part of the limit that it has from its parent, where that has one.
+
+    Args:
+        size: How many processes share it.
+    """
+    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if soft != resource.RLIM_INFINITY:
+        limit_memory(max(0, soft - _held()) // size // 2**20)
+
+
+def _held() -> int:
+    """Returns the bytes that count under a limit of memory and are taken already (Linux)."""
+    found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 def available_memory_mib() -> int:

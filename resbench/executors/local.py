@@ -18,6 +18,7 @@ from resbench.executors.child import available_memory_mib
 from resbench.executors.interrupts import deferring_interrupts, ignoring_interrupts
 from resbench.executors.process import Exit, Task, run_in_processes
 from resbench.inputs import Inputs
+from resbench.ranks import ALONE, Ranks
 from resbench.recorder import Emit
 from resbench.registry import model_entry
 from resbench.schema import PROFILED, Trial, TrialRecord
@@ -128,6 +129,7 @@ class _Followed:
             on_message=self.handle,
             limit_s=conduct.trial_timeout_s,
             memory_limit_mib=limit,
+            processes=self.trial.engine.devices,
         )
 
     def announce(self) -> None:
@@ -196,7 +198,7 @@ class _Followed:
 
     def _can_be_halved(self) -> bool:
         """Returns whether a trial that ran out of memory is to be run again with less at once."""
-        return self.accumulate and (self.micro_batch_size or self.trial.batch_size) > 1
+        return self.accumulate and (self.micro_batch_size or self.trial.batch_size) > self.trial.engine.devices
 
     def in_smaller_parts(self) -> bool:
         """Halves what goes through the network at once, where memory ran out; returns whether it did."""
@@ -216,5 +218,15 @@ def _now() -> str:
 
 
 def trial_job(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit) -> None:
-    """Runs a trial in this process and emits its record."""
-    emit("trial", run_trial(trial, inputs, emit, attempt).to_dict())
+    """Runs a trial in this process, or in one for each of its devices, and emits its record."""
+    if trial.engine.devices > 1:
+        from resbench.executors.ranks import run_ranks  # torchrun: nothing that one device needs
+
+        run_ranks(trial_on_rank, (trial, inputs, attempt), trial.engine, emit)
+    else:
+        trial_on_rank(trial, inputs, attempt, emit, ALONE)
+
+
+def trial_on_rank(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit, ranks: Ranks) -> None:
+    """Runs a trial together with the other ranks and emits its record."""
+    emit("trial", run_trial(trial, inputs, emit, attempt, ranks=ranks).to_dict())

@@ -84,6 +84,8 @@ class Task:
     """Wall time after which the process is ended; waiting at the gate does not count."""
     memory_limit_mib: int | None = None
     """What it may allocate on the host (Linux)."""
+    processes: int = 1
+    """How many the job runs in. Beyond 1 it starts these itself, from its own."""
 
 
 def run_in_process(
@@ -94,6 +96,7 @@ def run_in_process(
     on_message: OnMessage,
     limit_s: float | None = None,
     memory_limit_mib: int | None = None,
+    processes: int = 1,
 ) -> Exit:
     """Runs ``job(*arguments, emit)`` in a spawned process and hands on what it emits.
 
@@ -104,12 +107,13 @@ def run_in_process(
         on_message: Called with each emitted kind and data, in order, in this process.
         limit_s: Wall time after which the process is ended.
         memory_limit_mib: What it may allocate on the host (Linux).
+        processes: How many the job runs in, see :class:`Task`.
 
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C; the process has been ended.
         OSError: The log cannot be written.
     """
-    return run_in_processes([Task(job, arguments, log, on_message, limit_s, memory_limit_mib)])[0]
+    return run_in_processes([Task(job, arguments, log, on_message, limit_s, memory_limit_mib, processes)])[0]
 
 
 def run_in_processes(tasks: Sequence[Task]) -> list[Exit]:
@@ -157,7 +161,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, self._far_end = context.Pipe()
         arguments = (task.job, task.arguments, self._far_end, task.log, task.memory_limit_mib)
-        self.process: SpawnProcess = context.Process(target=child_main, args=arguments, daemon=True)
+        # A daemon may start no process that Python counts as its child. Either way this one ends it.
+        daemon = task.processes == 1
+        self.process: SpawnProcess = context.Process(target=child_main, args=arguments, daemon=daemon)
         # The child inherits that SIGINT is ignored: Ctrl-C is the parent's to handle.
         with deferring_interrupts(), ignoring_interrupts(signal.SIGINT):
             self.process.start()

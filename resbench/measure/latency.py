@@ -48,7 +48,8 @@ class Latency:
     inference: Timing
     """Forward pass of a batch, eval mode."""
     forward: Timing | None = None
-    """Forward pass and loss of a batch, train mode; ``None`` where the network cannot be trained at that size."""
+    """Forward pass and loss of a batch, train mode; ``None`` where the network cannot be trained at that size, or where
+    no pass is one device's own because batch norm asks the others."""
     backward: Timing | None = None
     """Backward pass of a batch."""
     step: Timing | None = None
@@ -107,7 +108,9 @@ def measure_latency(
     if not train:
         return Latency(single, inference)
     engine.train_mode()
-    forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
+    forward = backward = None
+    if not engine.synchronised:  # ranks that take their time do not make the same number of calls
+        forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
     step = None
     if with_step:
         step = time_calls(lambda: engine.train_step(*batch), device, max_seconds=max_seconds)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from resbench.devices import CpuDevice, Device, resident_mib
+from resbench.ranks import Ranks
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
 from resbench.training.engine import Engine
@@ -26,6 +27,15 @@ class MemoryUse:
     """``None`` where the network cannot be trained at this batch size."""
     training_reserved_mib: float | None
     """What the allocator took of the device; ``None`` on CPU."""
+
+    def largest(self, ranks: Ranks) -> MemoryUse:
+        """Returns the largest of each peak among ranks that measured at the same time."""
+        inference = ranks.largest(self.inference_mib)
+        return MemoryUse(
+            self.inference_mib if inference is None else inference,
+            ranks.largest(self.training_allocated_mib),
+            ranks.largest(self.training_reserved_mib),
+        )
 
 
 def memory_level(device: Device) -> float:

@@ -15,6 +15,7 @@ from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
 from resbench.precision import apply_precision
+from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import create_model, described, model_entry
 from resbench.schema import EngineSettings, ProfileRecord, format_input
@@ -103,11 +104,17 @@ class Subject:
         labels = torch.randint(self.num_classes, (self.batch_size,), generator=generator)
         return images.to(device, memory_format=torch.channels_last), labels.to(device)
 
-    def engine_for(self, recipe: Recipe, device: Device, *, slots: int = 1) -> Engine:
+    def engine_for(self, recipe: Recipe, device: Device, *, slots: int = 1, ranks: Ranks = ALONE) -> Engine:
         """Builds the network and an engine around it, whose slots hold a batch of noise each."""
         batches = [self.fixed_batch(device.torch_device) for _ in range(slots)]
         return Engine(
-            self.build(), recipe, self.engine, slots=batches, micro_batch_size=self.micro_batch_size, device=device
+            self.build(),
+            recipe,
+            self.engine,
+            slots=batches,
+            micro_batch_size=self.micro_batch_size,
+            device=device,
+            ranks=ranks,
         )
 
 
@@ -123,7 +130,13 @@ class Profile:
 
 
 def measure_profile(
-    subject: Subject, recipe: Recipe, device: Device, *, with_step: bool, on_phase: Callable[[str], None]
+    subject: Subject,
+    recipe: Recipe,
+    device: Device,
+    *,
+    with_step: bool,
+    on_phase: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> tuple[Profile, Engine]:
     """Builds the network and measures it: memory first, while the process is clean, then time, then arithmetic.
 
@@ -133,6 +146,8 @@ def measure_profile(
         device: The seam of the subject's device.
         with_step: Whether whole training steps are timed.
         on_phase: Told ``build``, ``warm-up`` and ``profile`` as they begin.
+        ranks: Who trains the network together. Each measures its own share at the same time; memory is that of the one
+            which takes most, gradients on their way to the others included.
 
     Returns:
         The figures, and the engine that they were taken from: warm, compiled and recorded. It has trained on noise
@@ -141,7 +156,7 @@ def measure_profile(
     on_phase("build")
     subject.check_logits()  # besides, what the builder imports is no network's own memory
     level = memory_level(device)
-    engine = subject.engine_for(recipe, device)
+    engine = subject.engine_for(recipe, device, ranks=ranks)
     train = subject.can_train(recipe)
     # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the peak is
     # the process's, so where nothing is compiled nothing may run before it is measured.
@@ -152,7 +167,7 @@ def measure_profile(
         device.synchronize()
     warm_up_s = time.perf_counter() - first
     on_phase("profile")
-    memory = measure_memory(engine, device, level_mib=level, train=train)
+    memory = measure_memory(engine, device, level_mib=level, train=train).largest(ranks)
     # A graph has memory of its own, the same once more; so steps are recorded after the peaks are read.
     second = time.perf_counter()
     if engine.compiled:

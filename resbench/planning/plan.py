@@ -20,10 +20,12 @@ from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
 from resbench.planning.missing import leave_out_missing
 from resbench.plugins import code_of, import_code, specs_of
+from resbench.planning.several import check_several, check_share, notices_of
 from resbench.precision import resolve_precision
 from resbench.registry import faults
 from resbench.schema import EngineSettings, Trial, format_input
 from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
+from resbench.training.distributed import check_batch_norm
 from resbench.units import parse_duration, parse_memory
 
 COMPILE_MODES = {
@@ -90,6 +92,8 @@ def plan_suite(
     engine = resolve_engine(suite.engine)
     conduct = resolve_conduct(suite.run, concurrent_seeds=suite.engine.concurrent_seeds)
     shape = _parse_shape(suite.input) if suite.input else None
+    for arm in arms:
+        check_share(arm, engine)
     weights, notices = name_weights(suite, arms, on_message)
     if notices:
         arms, weights, dropped = _without_repeats(arms, weights)
@@ -124,9 +128,10 @@ def plan_suite(
     for arm, (first, *_) in zip(arms, of_arms, strict=True):
         _check_fit(dataset, arm)
         _check_budget(arm, first, len(dataset.train) // arm.batch_size)
+        _check_batch_norm(arm, first)
     named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
     told = [*map(str, faults()), *(f"{name} is left out: {why}" for name, why in left_out.items()), *replaced]
-    return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit], named, left_out)
+    return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit, *notices_of(engine)], named, left_out)
 
 
 def resolve_engine(options: EngineOptions) -> EngineSettings:
@@ -142,6 +147,7 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
     if options.memory_format not in MEMORY_FORMATS:
         raise unknown("memory format", options.memory_format, MEMORY_FORMATS)
     device = resolve_device(options.device)
+    check_several(options, device)
     precision = resolve_precision(options.precision, device)
     on_cuda = device.startswith("cuda")
     mode = COMPILE_MODES[("on" if on_cuda else "off") if options.compile == "auto" else options.compile]
@@ -152,7 +158,7 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
             "cuda_graph is on and compile is reduce-overhead, which records graphs of its own. Give one of them: "
             "compile = 'on' with cuda_graph, or compile = 'reduce-overhead' without."
         )
-    graph = options.cuda_graph != "off" and on_cuda and mode != "reduce-overhead"
+    graph = options.cuda_graph != "off" and on_cuda and mode != "reduce-overhead" and options.devices == 1
     return EngineSettings(
         device,
         precision,
@@ -161,6 +167,7 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
         cuda_graph=graph,
         compile_mode=mode or "default",
         cache_features=options.cache_features,
+        devices=options.devices,
     )
 
 
@@ -283,6 +290,11 @@ def _check_fit(dataset: Dataset, arm: PlannedArm) -> None:
         )
 
 
+def _subject(trial: Trial) -> Subject:
+    """Returns a trial's network, to be built and looked at."""
+    return Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
+
+
 def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """Checks that an arm's budget buys a step; FLOPs are counted only where they are the budget's unit.
 
@@ -291,15 +303,25 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """
     flops = None
     if arm.budget.unit == "flop":
-        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
         try:
             with torch.device("meta"):
-                flops = count_training_flops(subject.build(), trial.input)
+                flops = count_training_flops(_subject(trial).build(), trial.input)
         except Exception:
             if arm.entry.origin is None:
                 raise
             return  # a user's network can fail in any way: its trial says how, and the others run
     plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
+
+
+def _check_batch_norm(arm: PlannedArm, trial: Trial) -> None:
+    """Checks that a network's batch norm can be synchronised, where that is going to be done.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if arm.recipe.sync_batch_norm and trial.engine.devices > 1:
+        with torch.device("meta"):
+            check_batch_norm(_subject(trial).build())
 
 
 def _check_different(arms: Sequence[PlannedArm]) -> None:

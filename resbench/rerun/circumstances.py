@@ -59,24 +59,26 @@ def check_machine(stored: StoredTrial) -> list[Check]:
     Raises:
         InputError: The device that it ran on is not here.
     """
-    import torch
-
     from resbench import provenance
-    from resbench.devices import open_device, resolve_device
+    from resbench.devices import check_devices, open_device, resolve_device
+    from resbench.ranks import threads_of_each
 
-    row, name = stored.row, stored.trial.engine.device
+    row, name, devices = stored.row, stored.trial.engine.device, stored.trial.engine.devices
     try:
-        device = open_device(resolve_device(name))
+        name_here = resolve_device(name)
+        check_devices(name_here, devices)
+        device = open_device(name_here)
     except InputError as error:
+        several, there_is = (f"{devices} x ", "are not so many devices") if devices > 1 else ("", "is no such device")
         raise InputError(
-            f"the trial ran on {row['device_name']} ({name}), and there is no such device here: it can only be run "
-            "again on a machine that has one."
+            f"the trial ran on {several}{row['device_name']} ({name}), and there {there_is} here: it can only be run "
+            f"again on a machine that has {'them' if devices > 1 else 'one'}."
         ) from error
     here = {
         **provenance.collect().to_dict(),
         "measuring_version": MEASURING_VERSION,
         "device_name": device.name,
-        "cpu_threads": torch.get_num_threads(),
+        "cpu_threads": threads_of_each(devices),
     }
     return [Check(name, row.get(name), here[name]) for name in MEANS]
 

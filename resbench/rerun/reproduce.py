@@ -113,6 +113,7 @@ def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any
             "weights": inputs.weights,
             "engine": {
                 "device": engine.device,
+                "devices": engine.devices,
                 "precision": engine.precision,
                 "compile": next(word for word, meant in COMPILE_MODES.items() if meant == mode),
                 "cuda_graph": "on" if engine.cuda_graph else "off",

@@ -13,7 +13,8 @@ from resbench.training.clock import TrainClock
 from resbench.training.engine import Engine
 from resbench.training.features import Batches, FeaturePipeline
 from resbench.training.ledger import Ledger
-from resbench.training.loop import Loop, TrainingResult
+from resbench.training.loop import Loop
+from resbench.training.outcome import TrainingResult
 
 _MOST_TIMES = 1000
 """Step times that stand for a longer training: enough for its quantiles."""

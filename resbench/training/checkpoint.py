@@ -22,7 +22,7 @@ from resbench.errors import in_one_line
 
 State = dict[str, Any]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Checkpoints:

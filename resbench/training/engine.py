@@ -8,8 +8,7 @@ replayed (compiled or not). Nothing here reads a value back from the device: los
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -20,35 +19,17 @@ from resbench.compiling import compile_function
 from resbench.data.pipeline import PADDING, Batch
 from resbench.devices import Device, is_out_of_memory, open_device
 from resbench.errors import in_one_line
+from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
+from resbench.training.distributed import Averaged, Own, synchronise_batch_norm
 from resbench.training.forward import forward_pass, layout_of
 from resbench.training.frozen import train_mode
 from resbench.training.optimizer import make_optimizer
+from resbench.training.totals import Totals, totals_of
 
 WARM_UP_STEPS = 3
 """Enough for cuDNN's search, for the optimizer's state and for a compiled step to settle."""
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over the images since the last reading."""
-
-    loss: float
-    correct: int
-    images: int
-    finite_steps: int = 0
-    """Training steps whose loss was a number. Once one is not, the weights are none either: so many came before."""
-
-    @property
-    def mean_loss(self) -> float:
-        """Mean cross-entropy an image, in nats."""
-        return self.loss / self.images
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of images whose largest logit is their label's."""
-        return self.correct / self.images
 
 
 class Engine:
@@ -64,11 +45,13 @@ class Engine:
         micro_batch_size: Images of one forward and backward pass, where memory does not hold a whole batch's. The
             gradients of a step are added up over the batch.
         device: The seam of the settings' device, opened here by default.
+        ranks: Who trains the model together. Each has an engine of its own, whose batches are its share of theirs.
 
     Attributes:
         compiled: Whether compiled code runs; False after a fall-back to eager.
         cuda_graph: Whether steps on the slots are replayed from graphs; False until :meth:`capture`.
         fallbacks: What was asked for and given up, and why.
+        synchronised: Whether a pass in train mode asks the other ranks for their statistics.
         correct: bool [B]: which images of the last evaluation step got their label, of the padding too.
     """
 
@@ -81,11 +64,15 @@ class Engine:
         slots: Sequence[Batch] = (),
         micro_batch_size: int | None = None,
         device: Device | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.seam = device or open_device(settings.device)
         self.device = torch.device(settings.device)
         self.settings, self.slots = settings, tuple(slots)
-        self.micro_batch_size = micro_batch_size
+        self.micro_batch_size, self.ranks = micro_batch_size, ranks
+        self.synchronised = recipe.sync_batch_norm and ranks.size > 1
+        if self.synchronised:
+            model = synchronise_batch_norm(model)
         self.layout = layout_of(settings)
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
         self.label_smoothing, self.frozen_batch_norm = recipe.label_smoothing, recipe.frozen_batch_norm
@@ -99,6 +86,7 @@ class Engine:
                 self._loss = compile_function(self._eager_loss, mode=settings.compile_mode)
             except RuntimeError as error:  # there is no compiler for this Python or platform
                 self._give_up_compiling(error)
+        self._pass = Averaged(self.model, self.loss) if ranks.size > 1 else Own(self.loss)
         # A tensor on the device: a new learning rate is written to it without a wait or a recompilation.
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = make_optimizer(self.model, recipe, self.learning_rate)
@@ -117,7 +105,7 @@ class Engine:
         return forward_pass(self.model, images, self.settings)
 
     def loss(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the mean training loss of a batch, and what the batch adds to the totals."""
+        """Returns the mean training loss of a batch, and what the batch adds to the totals; of this rank alone."""
         return self._loss(images, labels)
 
     def _eager_loss(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +135,7 @@ class Engine:
 
     def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         if self.micro_batch_size is None:
-            loss, sums = self.loss(images, labels)
+            loss, sums = self._pass(images, labels)
             loss.backward()
         else:
             sums = self._accumulate(images, labels)
@@ -157,10 +145,13 @@ class Engine:
 
     def _accumulate(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Adds up the gradients of a batch pass by pass: those of its mean loss. Returns what goes to the totals."""
-        parts = []
-        for some, their_labels in self.micro_batches(images, labels):
-            loss, sums = self.loss(some, their_labels)
-            (loss * (len(their_labels) / len(labels))).backward()
+        parts: list[torch.Tensor] = []
+        passes = self.micro_batches(images, labels)
+        for some, their_labels in passes:
+            last = len(parts) == len(passes) - 1  # what is added up by then is averaged over the ranks with it
+            with nullcontext() if last else self._pass.apart():
+                loss, sums = self._pass(some, their_labels)
+                (loss * (len(their_labels) / len(labels))).backward()
             parts.append(sums)
         stacked = torch.stack(parts)
         return torch.cat([stacked[:, :3].sum(0), stacked[:, 3:].amin(0)])
@@ -190,13 +181,13 @@ class Engine:
             replay()
 
     def read_totals(self) -> Totals:
-        """Waits for the device, returns the totals and starts them anew."""
-        loss, correct, images, finite_steps = self.totals.tolist()
+        """Waits for the device, returns the totals of all ranks and starts them anew."""
+        totals = totals_of(self.totals, self.ranks)
         self.totals.zero_()
-        return Totals(loss, int(correct), int(images), int(finite_steps))
+        return totals
 
     def peek(self) -> Callable[[], int | None]:
-        """Asks how many steps since the last reading had a finite loss, without waiting for the device.
+        """Asks how many steps since the last reading had a finite loss on this rank, without waiting for the device.
 
         Returns:
             What gives the number of the steps that were queued before this call, and None while it is on its way.

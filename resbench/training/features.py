@@ -150,7 +150,7 @@ def train_head_only(engine: Engine, images: Pipeline, recipe: Recipe) -> tuple[H
     """Sets up a training on features, where the network, the recipe and the memory allow it.
 
     That is where all that is trained belongs to one module whose output is the network's, nothing is augmented, and
-    the backbone is fit for it (:func:`~resbench.training.backbone.find_backbone`).
+    the backbone is fit for it (:func:`~resbench.training.backbone.find_backbone`), on one device.
 
     Args:
         engine: Around the whole network, with the weights that the training begins with.
@@ -162,6 +162,8 @@ def train_head_only(engine: Engine, images: Pipeline, recipe: Recipe) -> tuple[H
     """
     if next(possible_heads(engine.model), None) is None:
         return None, None
+    if engine.ranks.size > 1:
+        return None, f"{engine.ranks.size} devices share every batch, and none of them sees every image"
     if recipe.augmentation != Augmentation():
         return None, f"the recipe {recipe.name!r} augments images, so features differ from epoch to epoch"
     with images.preserved():

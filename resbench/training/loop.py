@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from resbench.budget import Spending
@@ -17,10 +16,12 @@ from resbench.errors import ResbenchError
 from resbench.recipes import Recipe
 from resbench.training.checkpoint import Checkpoints
 from resbench.training.clock import TrainClock
-from resbench.training.engine import Engine, Totals
+from resbench.training.engine import Engine
 from resbench.training.features import Batches, FeaturePipeline
 from resbench.training.ledger import Ledger
+from resbench.training.outcome import EpochReport, Progress, TrainingResult
 from resbench.training.state import engine_state, load_engine_state
+from resbench.training.totals import Totals
 
 _LOOK_EVERY_S = 0.2
 
@@ -39,78 +40,20 @@ class DivergedError(ResbenchError):
         self.step = step
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands, as far as the host knows without asking the device."""
+class _Word(NamedTuple):
+    """What all ranks do next."""
 
-    fraction: float
-    """Of the budget."""
-    images_per_second: float
-    seconds_left: float
-    """Of the train clock, at the rate so far."""
-    memory_mib: float
-    """What this process holds of the device now."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What was known after an epoch, or at the end of the budget."""
-
-    epoch: float
-    steps: int
-    images_seen: int
-    budget_fraction: float
-    learning_rate: float
-    train: Totals
-    test: Totals
-    train_clock_s: float
-    eval_s: float
-    train_images_per_second: float
-    features_made: int | None = None
-    """Training images whose features were computed so far, by earlier attempts too; None where none are cached."""
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> EpochReport:
-        """Rebuilds a report from its ``asdict``."""
-        return cls(**{**data, "train": Totals(**data["train"]), "test": Totals(**data["test"])})
-
-
-@dataclass
-class TrainingResult:
-    """What a finished training leaves."""
-
-    spending: Spending
-    clock: TrainClock
-    steps: int = 0
-    images_seen: int = 0
-    features_made: int | None = None
-    """As in the last of the ``epochs``."""
-    epochs: list[EpochReport] = field(default_factory=list)
-    correct: torch.Tensor | None = None
-    """bool [test images], on the device: which of them the last evaluation got right."""
-
-    @property
-    def train_clock_s(self) -> float:
-        """Data + step time."""
-        return self.clock.seconds
-
-    @property
-    def step_seconds(self) -> list[float]:
-        """Data + step time of every step."""
-        return self.clock.step_seconds
-
-    @property
-    def train_images_per_second(self) -> float:
-        """Images trained on, over the train clock."""
-        return self.images_seen / self.train_clock_s
-
-    def step_ms(self, quantile: float) -> float:
-        """Returns a quantile (0..1) of the step times in ms."""
-        return float(np.quantile(self.step_seconds, quantile)) * 1000
+    stop: bool
+    """Leave the epoch: the budget is spent, or the loss is known not to be finite."""
+    save: bool
+    """Write a checkpoint."""
 
 
 class Loop:
     """Trains one engine on one pipeline until a budget is spent.
+
+    Where several ranks train together each has a loop, and all of them do what the first one decides: when the budget
+    is spent, where the loss has diverged, when a checkpoint is due, which that one writes.
 
     Args:
         engine: Warmed up. Batches are put into its slots; with two of them each is made during the step before.
@@ -139,7 +82,7 @@ class Loop:
         on_phase: Callable[[str], None] = lambda phase: None,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        self.engine, self.pipeline, self.device = engine, pipeline, device
+        self.engine, self.pipeline, self.device, self.ranks = engine, pipeline, device, engine.ranks
         self.schedule = recipe.schedule
         self.peak = recipe.peak_learning_rate(pipeline.batch_size)
         self.spending, self.ledger = spending, ledger
@@ -151,6 +94,8 @@ class Loop:
         """Steps of the current epoch that were taken."""
         self._epoch_began = pipeline.state()
         """Where the pipeline's generators stood when it began."""
+        self._spent = 0.0
+        """The fraction of the budget, as the first rank last knew it."""
         self._next_look = 0.0
         self._asked: tuple[int, Callable[[], int | None]] | None = None
         """How many steps of the epoch should have a finite loss, and what will tell how many had."""
@@ -161,7 +106,8 @@ class Loop:
         Raises:
             DivergedError: The loss of a training step, or of the evaluation, is not finite.
         """
-        while self._fraction() < 1:
+        self._consult()
+        while self._spent < 1:
             self.on_phase("train")
             train = self._train_epoch()
             self.on_phase("eval")
@@ -173,8 +119,8 @@ class Loop:
             self.result.epochs.append(report)
             self.result.features_made = report.features_made
             self.on_epoch(report)
-            if self._fraction() < 1:
-                self._save_if_due()
+            if self._spent < 1 and self._consult().save:
+                self._save()
         return self.result
 
     def _train_epoch(self) -> Totals:
@@ -189,19 +135,21 @@ class Loop:
         clock.start()
         for images, labels in batches:
             clock.batch_made()
-            self.engine.set_learning_rate(self.peak * self.schedule(self._fraction()))
+            self.engine.set_learning_rate(self.peak * self.schedule(self._spent))
             self.engine.train_step(images, labels)
             clock.step_taken()
             result.steps += 1
-            result.images_seen += len(labels)
+            result.images_seen += self.pipeline.batch_size
             self._in_epoch += 1
-            fraction = self._fraction()
-            self._look(fraction)
-            if fraction >= 1 or self._has_diverged():
+            self._look()
+            word = self._consult()
+            if word.stop:
                 break
-            if self._in_epoch < self.pipeline.steps_per_epoch and self._save_if_due():
+            if word.save and self._in_epoch < self.pipeline.steps_per_epoch:
+                self._save()
                 clock.start()
         clock.stop()
+        self._consult()
         totals = self.engine.read_totals()
         if totals.finite_steps < self._in_epoch:
             step = result.steps - self._in_epoch + totals.finite_steps + 1
@@ -209,7 +157,13 @@ class Loop:
         self._in_epoch, self._asked = 0, None
         return totals
 
-    def _look(self, fraction: float) -> None:
+    def _consult(self) -> _Word:
+        """Asks the first rank what to do, once a step: clocks differ, and ranks that part wait for one another."""
+        own = self._fraction(), self._has_diverged(), self.checkpoints is not None and self.checkpoints.due()
+        self._spent, diverged, due = self.ranks.agree(own)
+        return _Word(stop=self._spent >= 1 or bool(diverged), save=bool(due))
+
+    def _look(self) -> None:
         """Tells of progress and asks for the health of the loss, but not at every step of a fast network."""
         now, seconds = time.perf_counter(), self.clock.seconds
         if not (seconds > 0 and now >= self._next_look):
@@ -217,7 +171,7 @@ class Loop:
         self._next_look = now + _LOOK_EVERY_S
         rate = self.clock.steps * self.pipeline.batch_size / seconds
         timed = self.spending.fraction(steps=self.clock.steps, train_clock_s=seconds)
-        self.on_progress(Progress(fraction, rate, seconds / timed - seconds, self.device.memory_held_mib()))
+        self.on_progress(Progress(self._fraction(), rate, seconds / timed - seconds, self.device.memory_held_mib()))
         if self._asked is None:
             self._asked = (self._in_epoch, self.engine.peek())
 
@@ -237,29 +191,34 @@ class Loop:
         before = self.ledger["eval"]
         with self.ledger.part("eval"):
             self.engine.model.eval()
+            self.ranks.follow(self.engine.model.buffers())  # running statistics are the first rank's
             correct: list[torch.Tensor] = []
             for images, labels in self.pipeline.evaluation(self.engine.slots):
                 self.engine.eval_step(images, labels)
                 correct.append(self.engine.correct.clone())
             totals = self.engine.read_totals()
-            self.result.correct = torch.cat(correct)[: len(self.pipeline.test)]
+            in_order = self.ranks.gather(torch.stack(correct)).transpose(0, 1)  # [batches, ranks, images of a share]
+            self.result.correct = in_order.flatten()[: len(self.pipeline.test)]
         return totals, self.ledger["eval"] - before
 
-    def _save_if_due(self) -> bool:
-        """Writes a checkpoint where it is time for one; the train clock is stopped then, and stays so."""
-        if self.checkpoints is None or not self.checkpoints.due():
-            return False
+    def _save(self) -> None:
+        """Writes a checkpoint; the train clock is stopped then, and stays so."""
+        if self.checkpoints is None:
+            return
         if self._in_epoch:
             self.clock.stop()
         with self.ledger.part("checkpoint"):
             state = self.state()
         # What the write takes is booked after it, and is missing in the checkpoint itself.
         with self.ledger.part("checkpoint"):
-            self.checkpoints.save(state)
-        return True
+            if self.ranks.first:
+                self.checkpoints.save(state)
 
     def state(self) -> dict[str, Any]:
-        """Returns where the training stands, as plain data and tensors on the host; the clock is stopped."""
+        """Returns where the training stands, as plain data and tensors on the host; the clock is stopped.
+
+        Every rank calls it: generators are in it that are each one's own.
+        """
         result = self.result
         return {
             "engine": engine_state(self.engine),
@@ -298,7 +257,7 @@ class Loop:
         return self.pipeline.features_made if isinstance(self.pipeline, FeaturePipeline) else None
 
     def _fraction(self) -> float:
-        """Returns the fraction of the budget that is spent."""
+        """Returns the fraction of the budget that is spent, by this rank's clock."""
         return self.spending.fraction(steps=self.result.steps, train_clock_s=self.clock.seconds)
 
     def _report(self, train: Totals, test: Totals, eval_s: float) -> EpochReport:
@@ -311,7 +270,7 @@ class Loop:
             epoch=result.steps / self.pipeline.steps_per_epoch,
             steps=result.steps,
             images_seen=result.images_seen,
-            budget_fraction=self._fraction(),
+            budget_fraction=self._spent,
             learning_rate=float(self.engine.learning_rate),
             train=train,
             test=test,

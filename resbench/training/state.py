@@ -15,7 +15,11 @@ State = dict[str, Any]
 
 
 def engine_state(engine: Engine) -> State:
-    """Copies weights, batch-norm statistics, the optimizer's state, totals, learning rate and torch's generators."""
+    """Copies weights, batch-norm statistics, the optimizer's state, totals, learning rate and torch's generators.
+
+    Of several ranks all call it. Weights are the same on each, statistics are the caller's, and of totals and
+    generators there is a row for each rank.
+    """
     optimizer = engine.optimizer
     kept = {
         "model": dict(engine.model.state_dict()),
@@ -23,12 +27,12 @@ def engine_state(engine: Engine) -> State:
             {name: value for name, value in optimizer.state.get(parameter, {}).items() if torch.is_tensor(value)}
             for parameter in _trained(optimizer)
         ],
-        "totals": engine.totals,
+        "totals": engine.ranks.gather(engine.totals),
         "learning_rate": engine.learning_rate,
-        "generator": torch.get_rng_state(),
+        "generator": engine.ranks.gather(torch.get_rng_state()),
     }
     if engine.device.type == "cuda":
-        kept["device_generator"] = torch.cuda.get_rng_state(engine.device)
+        kept["device_generator"] = engine.ranks.gather(torch.cuda.get_rng_state(engine.device))
     copied: State = tree_map(lambda value: value.detach().to("cpu", copy=True), kept)
     return copied
 
@@ -58,11 +62,11 @@ def load_engine_state(engine: Engine, state: State) -> None:
                 own[name] = torch.empty_like(parameter) if value.shape else value.to(engine.device, copy=True)
             with torch.no_grad():
                 own[name].copy_(value)
-    engine.totals.copy_(state["totals"])
+    engine.totals.copy_(state["totals"][engine.ranks.rank])
     engine.learning_rate.copy_(state["learning_rate"])
-    torch.set_rng_state(state["generator"])
+    torch.set_rng_state(state["generator"][engine.ranks.rank])
     if engine.device.type == "cuda":
-        torch.cuda.set_rng_state(state["device_generator"], engine.device)
+        torch.cuda.set_rng_state(state["device_generator"][engine.ranks.rank], engine.device)
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
