@@ -6,6 +6,8 @@ otherwise than well, all are ended, and this process ends as that one did: whoev
 
 from __future__ import annotations
 
+import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,14 +15,16 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from resbench.errors import in_one_line
 from resbench.executors.child import end_with_parent, share_memory_limit
 from resbench.ranks import joined
 from resbench.recorder import Emit
@@ -28,6 +32,9 @@ from resbench.schema import EngineSettings
 
 FAILED = frozenset({"crashed", "oom"})
 """How a trial ends on one rank without the others knowing."""
+
+BEGUN, RAISED = "rank begun", "rank raised"
+LAST_WORDS = frozenset({"trial", RAISED})
 
 Job = Callable[..., None]
 """A function at module level; called with the arguments, ``emit`` and ``ranks``."""
@@ -44,28 +51,32 @@ def run_ranks(job: Job, arguments: tuple[Any, ...], engine: EngineSettings, emit
             rank that failed first, if one did.
 
     Raises:
-        RuntimeError: A rank ended without a word.
+        RuntimeError: A rank ended without a record, and by no signal.
     """
+    logging.disable(logging.ERROR)  # torchrun's own words of what is told better here
     size = engine.devices
     pipes = [multiprocessing.get_context("spawn").Pipe(duplex=False) for _ in range(size)]
     heard = _Heard([near for near, _ in pipes], emit)
     far_ends = [far for _, far in pipes]
-    failed: ChildFailedError | None = None
+    failed, asked_to_end = "", False
     with tempfile.TemporaryDirectory(prefix="resbench-") as scratch:
         try:
             _launcher(size, scratch)(job, arguments, engine, far_ends)
         except ChildFailedError as error:
-            failed = error
+            rank, failure = error.get_first_failure()
+            failed = f"rank {rank} of {size} ended with exit code {failure.exitcode}"
+        except SignalException:
+            asked_to_end = True
         finally:
             for far in far_ends:
                 far.close()
             heard.everything()
-    if failed is None:
-        row = heard.rows.get(0)
-        if row is not None:
-            emit("trial", row)
-        return
-    _end_as_they_did(heard, failed, size, emit)
+    if asked_to_end:
+        _die_of(signal.SIGTERM)
+    if failed:
+        _end_as_they_did(heard, failed, size, emit)
+    elif 0 in heard.rows:
+        emit("trial", heard.rows[0])
 
 
 def _launcher(size: int, scratch: str) -> Callable[..., Any]:
@@ -89,7 +100,7 @@ def _launcher(size: int, scratch: str) -> Callable[..., Any]:
 
 
 def _rank_main(job: Job, arguments: tuple[Any, ...], engine: EngineSettings, pipes: Sequence[Connection]) -> None:
-    """Runs in each rank's process; one that has failed ends at once, and does not wait for the others."""
+    """Runs in each rank's process; one that has failed ends at once, and does not take leave of the others."""
     rank = int(os.environ["RANK"])
     end_with_parent()
     share_memory_limit(engine.devices)
@@ -102,17 +113,27 @@ def _rank_main(job: Job, arguments: tuple[Any, ...], engine: EngineSettings, pip
     def emit(kind: str, data: dict[str, Any]) -> None:
         nonlocal failed
         failed = failed or (kind == "trial" and data["status"] in FAILED)
-        if rank == 0 or kind == "trial":
+        if rank == 0 or kind in {*LAST_WORDS, BEGUN}:
             pipe.send((time.monotonic(), kind, data))
 
-    emit("rank", {})
-    with joined(engine) as ranks:
-        job(*arguments, emit, ranks)
-        if failed:  # to take leave of ranks that wait for this one would take as long as they wait
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(1)
+    emit(BEGUN, {})
+    try:
+        with joined(engine) as ranks:
+            job(*arguments, emit, ranks)
+            if failed:
+                _leave()
+    except Exception as error:
+        traceback.print_exc()
+        emit(RAISED, {"error": in_one_line(error)})
+        _leave()
     pipe.close()
+
+
+def _leave() -> None:
+    """Ends this process without a word to the others, which may be waiting for it for as long as they wait."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class _Heard:
@@ -123,24 +144,28 @@ class _Heard:
         emit: Told of what the first one says, but for the last word.
 
     Attributes:
-        rows: The last word of each rank, its ``trial`` event, by rank.
-        first_row: Whose came first.
-        processes: Theirs, in no order; known as soon as one has said a word.
+        rows: The ``trial`` event of each rank that has sent one.
+        errors: What was raised, by rank, where a job did not end with an event.
+        processes: Theirs, in no order; known as soon as one has begun.
     """
 
     def __init__(self, pipes: Sequence[Connection], emit: Emit) -> None:
         self.pipes, self.emit = [*pipes], emit
         self.rows: dict[int, dict[str, Any]] = {}
-        self.first_row: int | None = None
+        self.errors: dict[int, str] = {}
         self.processes: list[Any] = []
-        self._times: dict[int, float] = {}
+        self._ended_at_s: dict[int, float] = {}
         self._thread = threading.Thread(target=self._listen, name="what ranks say", daemon=True)
         self._thread.start()
 
     def everything(self) -> None:
         """Waits until all has been heard; the ranks have ended."""
         self._thread.join()
-        self.first_row = min(self._times, key=lambda rank: self._times[rank], default=None)
+
+    @property
+    def first(self) -> int | None:
+        """Which rank's last word came first."""
+        return min(self._ended_at_s, key=lambda rank: self._ended_at_s[rank], default=None)
 
     def _listen(self) -> None:
         listening = dict(enumerate(self.pipes))
@@ -152,31 +177,48 @@ class _Heard:
                 except (EOFError, OSError):
                     del listening[rank]
                     continue
-                if kind == "rank":
+                if kind in LAST_WORDS:
+                    self._ended_at_s[rank] = at_s
+                if kind == BEGUN:
                     self.processes = self.processes or multiprocessing.active_children()
                 elif kind == "trial":
-                    self.rows[rank], self._times[rank] = data, at_s
+                    self.rows[rank] = data
+                elif kind == RAISED:
+                    self.errors[rank] = data["error"]
                 else:
                     self.emit(kind, data)
 
 
-def _end_as_they_did(heard: _Heard, error: ChildFailedError, size: int, emit: Emit) -> None:
+def _end_as_they_did(heard: _Heard, failed: str, size: int, emit: Emit) -> None:
     """Ends the job as the rank did that failed first; the others failed for want of it, or were ended.
 
+    Args:
+        heard: All that they have said.
+        failed: What torchrun says. It tells of one rank only, which may be one that another one's death brought down.
+        size: How many there were.
+        emit: Told of the record.
+
     Raises:
-        RuntimeError: It said nothing.
+        RuntimeError: It left no record.
     """
-    signals = {-process.exitcode for process in heard.processes if (process.exitcode or 0) < 0} - {signal.SIGTERM}
-    if signals:
-        number = signals.pop()
+    deadly = {-process.exitcode for process in heard.processes if (process.exitcode or 0) < 0} - {signal.SIGTERM}
+    if deadly:
         print(f"one of {size} ranks; the others were ended", flush=True)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    if heard.first_row is not None:
-        first = heard.rows[heard.first_row]
-        row = heard.rows.get(0, first)
-        where = "" if heard.first_row == 0 else f"rank {heard.first_row} of {size}: "
-        emit("trial", {**row, "status": first["status"], "error": f"{where}{first['error']}"})
+        _die_of(deadly.pop())
+    rank = heard.first
+    if rank in heard.rows:
+        first = heard.rows[rank]
+        where = f"rank {rank} of {size}: " if rank else ""
+        emit("trial", {**heard.rows.get(0, first), "status": first["status"], "error": f"{where}{first['error']}"})
         return
-    rank, failure = error.get_first_failure()
-    raise RuntimeError(f"rank {rank} of {size} ended with exit code {failure.exitcode}") from error
+    if rank in heard.errors:
+        raise RuntimeError(f"rank {rank} of {size}: {heard.errors[rank]}")
+    raise RuntimeError(failed)
+
+
+def _die_of(number: int) -> None:
+    """Ends this process by a signal, so that whoever watches it sees how a rank has ended."""
+    gc.collect()  # torchrun's semaphores, which Python would report as left behind
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
