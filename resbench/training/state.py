@@ -64,9 +64,9 @@ def load_engine_state(engine: Engine, state: State) -> None:
                 own[name].copy_(value)
     engine.totals.copy_(state["totals"][engine.ranks.rank])
     engine.learning_rate.copy_(state["learning_rate"])
-    torch.set_rng_state(state["generator"][engine.ranks.rank])
+    torch.set_rng_state(state["generator"][engine.ranks.rank].clone())  # torch reads from a storage's beginning
     if engine.device.type == "cuda":
-        torch.cuda.set_rng_state(state["device_generator"][engine.ranks.rank], engine.device)
+        torch.cuda.set_rng_state(state["device_generator"][engine.ranks.rank].clone(), engine.device)
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

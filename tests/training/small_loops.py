@@ -13,6 +13,7 @@ from resbench.budget import parse_budget, plan_spending
 from resbench.data.datasets import Split
 from resbench.data.pipeline import Normalisation, Pipeline
 from resbench.devices import CpuDevice, Device
+from resbench.ranks import ALONE, Ranks
 from resbench.recipes import RECIPES, Augmentation, Recipe
 from resbench.schema import EngineSettings
 from resbench.training.engine import Engine
@@ -63,7 +64,9 @@ def split(count: int, seed: int) -> Split:
     return Split(images, torch.randint(CLASSES, (count,), generator=generator))
 
 
-def make_pipeline(recipe: Recipe = COMMON, seed: int = 0, kind: type[Pipeline] = Pipeline) -> Pipeline:
+def make_pipeline(
+    recipe: Recipe = COMMON, seed: int = 0, kind: type[Pipeline] = Pipeline, ranks: Ranks = ALONE
+) -> Pipeline:
     return kind(
         split(TRAIN, 1),
         split(TEST, 2),
@@ -72,6 +75,7 @@ def make_pipeline(recipe: Recipe = COMMON, seed: int = 0, kind: type[Pipeline] =
         augmentation=recipe.augmentation,
         normalisation=Normalisation((0.5,) * 3, (0.25,) * 3),
         seed=seed,
+        ranks=ranks,
     )
 
 
