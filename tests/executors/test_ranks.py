@@ -34,7 +34,7 @@ def plan_two(dataset: str, **changes: Any) -> Plan:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Results, Messages]:
     """A suite of one trial on two devices, run as ``bench`` runs it."""
     folder = tmp_path_factory.mktemp("two")
-    plan = plan_two("shapes10", train_images=160, test_images=80, batch_size=BATCH)
+    plan = plan_two("shapes10", train_images=160, test_images=80, batch_size=BATCH, input="3x8x8")
     messages: Messages = []
     results, before = run_plan(plan, folder / "out", on_message=lambda trial, kind, data: messages.append((kind, data)))
     assert before == []
@@ -63,6 +63,7 @@ class TestOneTrialOnTwoDevices:
         phases = [data["phase"] for kind, data in messages if kind == "phase"]
         assert phases == ["data", "build", "profile", "build", "warm-up", *["train", "eval"] * EPOCHS]
 
+    @pytest.mark.usefixtures("brief_timing")
     def test_has_the_curve_of_one_device(self, two: tuple[Plan, Results, Messages]) -> None:
         plan, _, messages = two
         trial = replace(plan.trials[0], engine=replace(plan.trials[0].engine, devices=1))
