@@ -201,11 +201,12 @@ def _end_as_they_did(heard: _Heard, failed: str, size: int, emit: Emit) -> None:
     Raises:
         RuntimeError: It left no record.
     """
+    out_of_memory = [rank for rank, row in heard.rows.items() if row["status"] == "oom"]
     deadly = {-process.exitcode for process in heard.processes if (process.exitcode or 0) < 0} - {signal.SIGTERM}
-    if deadly:
+    if deadly and not out_of_memory:  # where one has no memory left, another may die of that in a less orderly way
         print(f"one of {size} ranks; the others were ended", flush=True)
         _die_of(deadly.pop())
-    rank = heard.first
+    rank = out_of_memory[0] if deadly and out_of_memory else heard.first
     if rank in heard.rows:
         first = heard.rows[rank]
         where = f"rank {rank} of {size}: " if rank else ""

@@ -64,9 +64,9 @@ class TrialRecord:
     micro_batch_size: int | None = None
     """Images of one forward and backward pass. Smaller than ``batch_size`` where memory ran out and ``--oom
     accumulate`` was given: gradients are added up to the same batch, batch norm sees the smaller one, and the speed is
-    not comparable."""
+    not comparable. Several devices share either."""
     cpu_threads: int | None = None
-    """That torch uses."""
+    """That torch uses, in the process of each device."""
     concurrent_seeds: int = 1
     """Seeds that trained at once on the device. Beyond 1 the time ledger is of a shared device; speed, latency and
     memory were measured before, alone."""
@@ -109,7 +109,8 @@ class TrialRecord:
     activations: int | None = None
     """Output elements of convolutions and linear layers for one image (fvcore)."""
     peak_memory_allocated_mib: float | None = None
-    """Training peak, own pass. CUDA: allocator. CPU: resident set above its level before the build."""
+    """Training peak, own pass. CUDA: allocator. CPU: resident set above its level before the build. Of several devices
+    that of the one which takes most, with its share of the batch."""
     peak_memory_reserved_mib: float | None = None
     """What the CUDA allocator had taken of the device at its peak; empty on a processor."""
     inference_memory_mib: float | None = None
@@ -117,7 +118,7 @@ class TrialRecord:
     train_images_per_second: float | None = None
     """Images trained on, over the train clock (data + step)."""
     inference_images_per_second: float | None = None
-    """Images of a batch over the median time of its forward pass in eval mode."""
+    """Images of a batch over the median time of its forward pass in eval mode: on one device, of its share."""
     latency_ms_p50: float | None = None
     """Forward pass of one image in eval mode."""
     latency_ms_p90: float | None = None
@@ -131,9 +132,9 @@ class TrialRecord:
     backward_ms: float | None = None
     """Backward pass of the same batch, median."""
     mfu: float | None = None
-    """Training FLOPs a second over the device's dense peak; empty where the peak is not known."""
+    """Training FLOPs a second over the dense peak of the devices; empty where the peak is not known."""
     energy_j: float | None = None
-    """Drawn by the whole GPU from the first step to the last evaluation, by NVML; else empty."""
+    """Drawn by the whole GPU, or all of them, from the first step to the last evaluation, by NVML; else empty."""
     clock_mhz: float | None = None
     """Mean over the training: a GPU's SM clock, a processor's frequency."""
     temperature_c: float | None = None

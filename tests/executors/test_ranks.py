@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -124,6 +125,12 @@ class TestHowTheyEnd:
         rows = {0: {"status": "oom", "error": "no memory"}, 1: {"status": "crashed", "error": "closed"}}
         self.end(emitted, rows=rows, _ended_at_s={0: 1.0, 1: 2.0})
         assert emitted == [("trial", {"status": "oom", "error": "no memory"})]
+
+    def test_where_one_has_no_memory_left_that_is_what_killed_another(self, emitted: Messages) -> None:
+        killed = SimpleNamespace(exitcode=-signal.SIGSEGV)
+        rows = {1: {"status": "oom", "error": "no memory"}}
+        self.end(emitted, rows=rows, _ended_at_s={1: 1.0}, processes=[killed])
+        assert emitted == [("trial", {"status": "oom", "error": "rank 1 of 2: no memory"})]
 
     def test_the_row_of_another_rank_does_where_the_first_has_sent_none(self, emitted: Messages) -> None:
         self.end(emitted, rows={1: {"status": "oom", "error": "no memory"}}, _ended_at_s={1: 1.0})
