@@ -112,7 +112,10 @@ class Ranks:
         """Overwrites tensors with those of the first rank."""
         if self.size > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), src=0)
+                sent = tensor.detach().contiguous()
+                dist.broadcast(sent.view(torch.uint8) if sent.dtype == torch.bool else sent, src=0)
+                if sent.data_ptr() != tensor.data_ptr():
+                    tensor.copy_(sent)
 
     def draw_apart(self, seed: int) -> None:
         """Seeds torch's generators of every rank but the first: what a network drops is not the same in all shares.
@@ -152,8 +155,8 @@ def joined(engine: EngineSettings) -> Iterator[Ranks]:
     # All are on this machine: no name needs to be looked up, and no other interface to be open.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     torch.set_num_threads(threads_of_each(ranks.size))
-    own = torch.device(device_of(engine, ranks))
-    if own.type == "cuda":
+    if engine.device.startswith("cuda"):
+        own = torch.device("cuda", ranks.rank)
         torch.cuda.set_device(own)
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE, device_id=own)
     else:

@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Any
 
+import resbench.trial
 from resbench.conduct import Attempt
 from resbench.executors.local import trial_on_rank
 from resbench.executors.ranks import run_ranks
@@ -22,22 +23,12 @@ def with_a_killed_rank(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emi
 
 def _killed_in_training(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit, ranks: Ranks) -> None:
     _leave_pid(attempt, ranks)
+    resbench.trial.TrialRun.profile = lambda self: self.subject.engine_for(  # type: ignore[method-assign]
+        self.recipe, self.device, ranks=self.ranks
+    )
     trial_on_rank(
         trial, inputs, attempt, _at_training(emit, ranks, lambda: os.kill(os.getpid(), signal.SIGKILL)), ranks
     )
-
-
-def with_a_failing_rank(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit) -> None:
-    """Stands in for a trial's job: the second rank runs out of memory where training begins."""
-    run_ranks(_failing_in_training, (trial, inputs, attempt), trial.engine, emit)
-
-
-def _failing_in_training(trial: Trial, inputs: Inputs, attempt: Attempt, emit: Emit, ranks: Ranks) -> None:
-    def fail() -> None:
-        raise MemoryError("no more memory")
-
-    _leave_pid(attempt, ranks)
-    trial_on_rank(trial, inputs, attempt, _at_training(emit, ranks, fail), ranks)
 
 
 def _leave_pid(attempt: Attempt, ranks: Ranks) -> None:

@@ -64,5 +64,5 @@ def notices_of(engine: EngineSettings) -> list[str]:
     threads = threads_of_each(engine.devices)
     return [
         f"{engine.devices} processes share this processor, with {threads} {'thread' if threads == 1 else 'threads'} "
-        "each: they take more time together than one process with all threads. On a processor, --devices is for tests."
+        "each: no other device comes to help, so this tells whether a training works and not how fast it could be."
     ]

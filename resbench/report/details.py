@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.groups import Group, describe
@@ -43,7 +43,7 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
         "engine": described("batch_size", "precision", "tf32", "memory_format", "compiled", "cuda_graph").replace(
             "_", " "
         ),
-        "device": ", ".join(map(str, values("device_name"))),
+        "device": ", ".join(_devices(trials)),
         "CPU": ", ".join(map(str, values("host_cpu"))),
         "CPU threads": ", ".join(map(str, values("cpu_threads"))),
         "versions": ", ".join(
@@ -79,6 +79,13 @@ def comparable(groups: Sequence[Group]) -> str:
     return f"{within}. Across the {len(groups)} tables, which differ in {differ}, nothing that was measured may be."
 
 
+def _devices(trials: pd.DataFrame) -> Iterator[str]:
+    """Yields what trials ran on, and on how many where one trial had several."""
+    pairs = zip(trials["device_name"], trials["devices"], strict=True)
+    for name, number in dict.fromkeys(pair for pair in pairs if present(pair[0])):
+        yield f"{number} x {name}" if present(number) and number > 1 else str(name)
+
+
 _IN_WORDS = {"dataset_fingerprint": "the dataset's content", "device_name": "device", "tf32": "TF32"}
 
 
@@ -110,6 +117,13 @@ def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
             else "what the CUDA allocator handed out at its peak"
         )
         said.append(f"Training memory is {how}, measured in a pass of its own.")
+    if (ok["devices"] > 1).any():
+        said.append(
+            "Where several devices trained one trial, training images/s are of all of them, step times and the time "
+            "ledger are the first one's, training memory is that of the one which takes most, and latency and "
+            "inference are one device's with its share of a batch. Batch norm saw a device's share of each batch, "
+            "unless the recipe synchronises it."
+        )
     if on_cpu:
         said.append(
             "All times were taken on a CPU, where other programs and the number of threads move them: they "

@@ -189,6 +189,7 @@ def describe(name: str, value: Any) -> str:
         "budget": f"budget {value}",
         "recipe": f"recipe {value}",
         "batch_size": f"batch size {value}",
+        "devices": "1 device a trial" if value == 1 else f"{value} devices a trial",
         "tf32": f"TF32 {'on' if value else 'off'}",
         "compiled": "compiled" if value else "eager",
         "compile_mode": f"torch.compile mode {value}" if present(value) else "no torch.compile",

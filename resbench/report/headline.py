@@ -123,5 +123,6 @@ def _all_of(rows: list[dict[str, Any]]) -> str:
 
 def _where(settings: dict[str, Any]) -> str:
     """Names the task, the budget and the device."""
-    device = f" on {settings['device_name']}" if settings["device_name"] else ""
+    several = f"{settings['devices']} x " if (settings["devices"] or 1) > 1 else ""
+    device = f" on {several}{settings['device_name']}" if settings["device_name"] else ""
     return f"On {settings['dataset']} with the budget {settings['budget']}{device}"

@@ -223,7 +223,8 @@ class Engine:
     def _warm_up_steps(self, images: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
         """Runs ``steps`` training steps at learning rate 0 and one evaluation step, as a recording wants them."""
         self.set_learning_rate(0.0)
-        with self.seam.aside():
+        # What is exchanged with other ranks stays on the stream that it is going to be on: it is not recorded.
+        with nullcontext() if self.ranks.size > 1 else self.seam.aside():
             self.train_mode()
             for _ in range(steps):
                 self._train_step(images, labels)
