@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from resbench.locks import LockedError, device_lock, folder_lock
+from resbench.locks import LockedError, device_lock, device_locks, folder_lock
+from resbench.schema import EngineSettings
 
 HOLD = """
 import sys, time
@@ -69,6 +70,23 @@ def test_devices_do_not_wait_for_each_other(own_cache: Path) -> None:
     first, second, third = (device_lock(device, on_wait=told.append) for device in ("cuda:0", "cuda:1", "cpu"))
     with first, second, third:
         assert told == []
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "held"),
+    [("cuda", 3, {"cuda-0", "cuda-1", "cuda-2"}), ("cuda:2", 1, {"cuda-2"}), ("cpu", 2, {"cpu"})],
+)
+def test_a_trial_on_several_devices_holds_all_of_them(
+    device: str, devices: int, held: set[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with device_locks(EngineSettings(device, "fp32", devices=devices)):
+        found = {path.stem for path in (tmp_path / "locks").iterdir()}
+        assert found == held
+        for name in found:
+            with (tmp_path / "locks" / f"{name}.lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,17 @@ def test_a_frozen_backbone_whose_features_are_computed_once_is_told_from_one_tha
     assert [measure(one, STORED).head for one in every_time] == [None] * 3
 
 
+def test_where_devices_share_the_batches_a_share_is_measured_and_no_features_are_cached(
+    frozen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(job, "_evaluate", lambda engine, batches: seen.extend(len(labels) for _, labels in batches))
+    two = EngineSettings("cpu", "fp32", devices=2)
+    measured = measure(trial(frozen, recipe="resnet152_features", batch_size=4, engine=two), STORED)
+    assert set(seen) == {2}
+    assert measured.head is None
+
+
 def test_images_of_another_size_are_resized_and_normalised_as_the_trial_does(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[torch.Size, float, float]] = []
     make = job._random_pipeline

@@ -115,13 +115,17 @@ def test_what_is_not_in_the_total_is_named_and_what_is_more_than_trials_too() ->
             EngineSettings("cuda", "bf16", cuda_graph=True),
             "Measured without CUDA graphs: training takes at most that long",
         ),
+        (
+            EngineSettings("cpu", "fp32", devices=2),
+            "Measured on one device with its share of a batch: what 2 take to exchange gradients comes on top",
+        ),
     ],
 )
-def test_trials_that_compile_are_said_to_be_measured_without_it(engine: EngineSettings, said: str) -> None:
+def test_trials_are_said_to_be_measured_without_what_was_left_out(engine: EngineSettings, said: str) -> None:
     compiled = plan([trial(engine=engine)])
     basis = estimate_lines(estimate(cell()), compiled)["basis"]
     assert basis == f"a few training steps of each network on random images; shared machines vary. {said}"
-    assert "without" not in estimate_lines(estimate(cell(basis="recorded", recorded=1)), compiled)["basis"]
+    assert "easured" not in estimate_lines(estimate(cell(basis="recorded", recorded=1)), compiled)["basis"]
 
 
 def test_the_basis_tells_of_records_of_scaling_of_features_and_of_checkpoints() -> None:
@@ -160,6 +164,15 @@ def test_what_does_not_fit_into_memory_is_a_warning_that_says_what_to_do() -> No
     together = estimate_warnings(replace(found, together=3), plan([trial()]))
     assert together[2] == f"narrow needs about 9.8 GiB for 2 seeds at once and there are 8.0 GiB: {remedy}"
     assert len(estimate_warnings(replace(found, room_mib=None), plan([trial()]))) == 1
+
+
+def test_all_ranks_of_a_trial_on_a_processor_take_of_its_memory() -> None:
+    two_ranks = [trial(engine=EngineSettings("cpu", "fp32", devices=2))]
+    found = replace(cell("wide", need_mib=5000.0), trials=tuple(two_ranks))
+    (said,) = estimate_warnings(estimate(found), plan(two_ranks))
+    assert said.startswith("wide needs about 9.8 GiB and there are 8.0 GiB")
+    on_gpus = [trial(engine=EngineSettings("cuda", "fp32", devices=2))]
+    assert estimate_warnings(estimate(replace(found, trials=tuple(on_gpus))), plan(on_gpus)) == []
 
 
 def test_a_machine_that_was_not_left_alone_is_a_warning() -> None:

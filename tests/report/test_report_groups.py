@@ -4,7 +4,9 @@ from pathlib import Path
 
 from records import FIVE_MODELS, make_record, make_trial, write_folder
 
+from resbench.report.details import _devices, method
 from resbench.report.groups import comparable_groups
+from resbench.report.headline import headline
 from resbench.schema import EngineSettings
 from resbench.store import Store, load_results
 
@@ -50,6 +52,18 @@ def test_a_trial_that_never_ran_joins_those_it_was_planned_with(tmp_path):
 def test_seeds_that_fell_back_to_eager_are_not_averaged_with_compiled_ones(tmp_path):
     groups = groups_of(tmp_path, make_record(make_trial(seed=0)), make_record(make_trial(seed=1), compiled=False))
     assert [group.title for group in groups] == ["compiled", "eager"]
+
+
+def test_trials_on_several_devices_have_a_table_of_their_own_and_are_named(tmp_path):
+    four = EngineSettings("cuda", "bf16", compile=True, devices=4)
+    one, several = groups_of(tmp_path, make_record(make_trial()), make_record(make_trial(engine=four)))
+    assert (one.title, several.title) == ("1 device a trial", "4 devices a trial")
+    assert "on 4 x NVIDIA H200, resnet34 reaches" in headline(several)
+    assert "on NVIDIA H200, resnet34 reaches" in headline(one)
+    trials = load_results(tmp_path).trials
+    assert list(_devices(trials)) == ["NVIDIA H200", "4 x NVIDIA H200"]
+    assert [said for said in method(trials) if "training images/s are of all of them" in said]
+    assert not [said for said in method(trials[trials["devices"] == 1]) if "all of them" in said]
 
 
 def test_pretrained_weights_share_the_table_and_show_in_the_name(tmp_path):

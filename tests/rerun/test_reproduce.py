@@ -155,6 +155,20 @@ def test_a_device_that_is_not_here_is_refused(stored: Any) -> None:
         check_machine(StoredTrial(None, {**record, "device_name": "NVIDIA H200"}, gone, {}))  # type: ignore[arg-type]
 
 
+def test_as_many_devices_are_asked_for_as_the_trial_had(stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, trial, record = stored
+    two = dataclasses.replace(trial, engine=dataclasses.replace(trial.engine, devices=2))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 6)
+    found = StoredTrial(None, {**record, "cpu_threads": 3}, two, {})  # type: ignore[arg-type]
+    assert {check.name: check.here for check in check_machine(found)}["cpu_threads"] == 3
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "NVIDIA H200")
+    gone = dataclasses.replace(trial, engine=EngineSettings("cuda", "fp32", devices=2))
+    with pytest.raises(InputError, match=r"ran on 2 x NVIDIA H200 \(cuda\), and there are not so many devices here"):
+        check_machine(StoredTrial(None, {**record, "device_name": "NVIDIA H200"}, gone, {}))  # type: ignore[arg-type]
+
+
 # When the bits must be the same -----------------------------------------------------------------------------------
 
 
