@@ -12,7 +12,8 @@ from typing import Any
 from resbench import provenance
 from resbench.errors import InputError, ResbenchError
 from resbench.executors.interrupts import ignoring_interrupts, interruptible
-from resbench.executors.local import OnMessage, run_trials
+from resbench.executors.followed import OnMessage
+from resbench.executors.local import run_trials
 from resbench.executors.process import run_in_process
 from resbench.locks import device_locks, folder_lock
 from resbench.machine import calibrate_machine

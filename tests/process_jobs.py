@@ -108,7 +108,7 @@ def leave_a_child(emit: Emit) -> None:
 def trial_without_profile(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> None:
     """Runs a real trial, less its longest part for a large network."""
     import resbench.trial
-    from resbench.executors.local import trial_job
+    from resbench.executors.job import trial_job
 
     resbench.trial.TrialRun.profile = lambda self: self.subject.engine_for(  # type: ignore[method-assign]
         self.recipe, self.device

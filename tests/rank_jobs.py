@@ -8,7 +8,7 @@ from typing import Any
 
 import resbench.trial
 from resbench.conduct import Attempt
-from resbench.executors.local import trial_on_rank
+from resbench.executors.job import trial_on_rank
 from resbench.executors.ranks import run_ranks
 from resbench.inputs import Inputs
 from resbench.ranks import Ranks
