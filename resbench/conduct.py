@@ -20,6 +20,14 @@ class Conduct:
     concurrent_seeds: int = 1
     calibrate: bool = True
     """Whether the instruments are tested first and the noise floor is measured last."""
+    executor: str = "local"
+    """``local`` or ``ray``."""
+    ray_address: str | None = None
+    """Of a running cluster; None: ``RAY_ADDRESS``, or one that is started for the run on this machine."""
+    cpus_per_trial: int | None = None
+    """Of a cluster's node, for each trial and for torch; None: a node's processor runs one trial, with all of it."""
+    retries: int = 2
+    """How often a trial is run again whose worker or node died."""
 
 
 @dataclass(frozen=True)

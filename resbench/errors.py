@@ -32,6 +32,12 @@ class RulerError(ResbenchError):
     exit_code = 3
 
 
+class ClusterError(ResbenchError):
+    """No node of a cluster is left that trials could run on."""
+
+    exit_code = 3
+
+
 class StorageError(ResbenchError):
     """The records can no longer be written, so nothing more may be measured."""
 

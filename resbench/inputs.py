@@ -33,10 +33,15 @@ class Inputs:
     imports: tuple[str, ...] = ()
     """Files and modules that register the trials' networks, where these are a user's, see
     :func:`resbench.plugins.import_code`."""
+    shipped: str | None = None
+    """The fingerprint of images that were sent to this machine: they are read from its cache, and from no path."""
 
     def load(self, progress: Callable[[str], None] | None = None) -> Dataset:
         """Loads the dataset, see :func:`~resbench.data.datasets.load_dataset`, which says what is raised."""
-        from resbench.data.datasets import load_dataset
+        from resbench.data.datasets import load_dataset, load_shipped
+
+        if self.shipped is not None:
+            return load_shipped(self.shipped, progress)
 
         return load_dataset(
             self.dataset,

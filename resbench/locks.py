@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -66,13 +67,13 @@ def device_lock(device: str, *, on_wait: Callable[[str], None] = lambda text: No
     """Holds a device for this process inside the block, and waits where another one does.
 
     Two measurements at once on one device would spoil each other. Folders and users that share a cache folder
-    share the locks.
+    share the locks; machines that share one do not, for each has its own devices.
 
     Args:
         device: A torch device, such as ``cuda:1``.
         on_wait: Told whom it waits for, where it has to.
     """
-    folder = cache_root() / "locks"
+    folder = cache_root() / "locks" / host_name()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{_physical(device)}.lock").open("ab+") as file:
         if not _take(file, wait=False):
@@ -80,6 +81,11 @@ def device_lock(device: str, *, on_wait: Callable[[str], None] = lambda text: No
             _take(file, wait=True)
         _sign(file)
         yield
+
+
+def host_name() -> str:
+    """Names this machine as a folder can be called."""
+    return re.sub(r"[^0-9A-Za-z.-]", "_", platform.node()).strip(".") or "localhost"
 
 
 def _take(file: BinaryIO, *, wait: bool) -> bool:

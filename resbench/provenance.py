@@ -50,7 +50,7 @@ def collect() -> Provenance:
     return Provenance(
         git_sha=sha,
         git_dirty=None if changes is None else bool(changes),
-        git_diff_hash=hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None,
+        git_diff_hash=_diff_hash(changes),
         resbench=_version("resbench"),
         torch=torch.__version__,
         torchvision=_version("torchvision"),
@@ -60,6 +60,24 @@ def collect() -> Provenance:
         python=platform.python_version(),
         host_cpu=host_cpu(),
     )
+
+
+def software() -> dict[str, str | None]:
+    """Returns what decides a figure besides the machine: versions and the code's commit; torch is not imported."""
+    sha = _git("rev-parse", "HEAD")
+    return {
+        "resbench": _version("resbench"),
+        "commit": sha,
+        "uncommitted changes": _diff_hash(_git("diff", "HEAD", "--binary", "--no-ext-diff") if sha else None),
+        "torch": _version("torch"),
+        "torchvision": _version("torchvision"),
+        "python": platform.python_version(),
+    }
+
+
+def _diff_hash(changes: str | None) -> str | None:
+    """Returns the first digits of the sha256 of what is not committed."""
+    return hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
 
 
 def _version(package: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from resbench import provenance
 from resbench.errors import InputError, ResbenchError
-from resbench.executors.interrupts import ignoring_interrupts, interruptible
 from resbench.executors.followed import OnMessage
+from resbench.executors.interrupts import ignoring_interrupts, interruptible
 from resbench.executors.local import run_trials
 from resbench.executors.process import run_in_process
 from resbench.locks import device_locks, folder_lock
@@ -67,25 +67,44 @@ class SuiteRun:
         """
         if not self.waiting:
             return self.store.derive()
-        plan, store = self.plan, self.store
         try:
-            with interruptible(), device_locks(plan.trials[0].engine, on_wait=say):
-                ruler = self._calibrate(say) if plan.conduct.calibrate else None
-                self._announce()
-                if ruler is not None:
-                    store.append("ruler", ruler.to_dict())
-                    ruler.check()
-                first = _First(self.waiting, on_message)
-                run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct)
-                if plan.conduct.calibrate and first.row is not None:
-                    self._measure_again(first.trial, first.row, say)
+            with interruptible():
+                if self.plan.conduct.executor == "ray":
+                    self._run_on_cluster(on_message, say)
+                else:
+                    self._run_here(on_message, say)
         except BaseException:
             # The tables of what ended; what stopped the run is what the user must hear of.
             with ignoring_interrupts(), contextlib.suppress(ResbenchError, OSError):
-                store.derive()
+                self.store.derive()
             raise
         with ignoring_interrupts():
-            return store.derive()
+            return self.store.derive()
+
+    def _run_here(self, on_message: OnMessage, say: Say) -> None:
+        """Runs what waits on this machine."""
+        plan, store = self.plan, self.store
+        with device_locks(plan.trials[0].engine, on_wait=say):
+            ruler = self._calibrate(say) if plan.conduct.calibrate else None
+            self._announce()
+            if ruler is not None:
+                store.append("ruler", ruler.to_dict())
+                ruler.check()
+            first = _First(self.waiting, on_message)
+            run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct)
+            if plan.conduct.calibrate and first.row is not None:
+                self._measure_again(first.trial, first.row, say)
+
+    def _run_on_cluster(self, on_message: OnMessage, say: Say) -> None:
+        """Runs what waits on the nodes of a Ray cluster, which test their own instruments.
+
+        Raises:
+            InputError: There is no such cluster.
+            ClusterError: No node of it is left.
+        """
+        from resbench.run_on_cluster import run_on_cluster
+
+        run_on_cluster(self.plan, self.waiting, self.store, announce=self._announce, on_message=on_message, say=say)
 
     def _announce(self) -> None:
         """Records what is planned."""

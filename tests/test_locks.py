@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resbench.locks import LockedError, device_lock, device_locks, folder_lock
+from resbench.locks import LockedError, device_lock, device_locks, folder_lock, host_name
 from resbench.schema import EngineSettings
 
 HOLD = """
@@ -108,4 +108,4 @@ def test_a_device_has_one_name_whatever_a_process_sees_of_the_machine(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with device_lock(device):
-        assert (own_cache / "locks" / f"{name}.lock").is_file()
+        assert (own_cache / "locks" / host_name() / f"{name}.lock").is_file()

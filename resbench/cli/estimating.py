@@ -32,6 +32,10 @@ def show_estimate(plan: Plan, waiting: Sequence[Trial], folder: Path, *, asked: 
         KeyboardInterrupt: The user pressed Ctrl-C.
     """
     wanted = plan.suite.run.estimate
+    if plan.conduct.executor != "local":
+        if wanted or asked:
+            say("no estimate: it is measured on this machine, and the trials are going to run on a cluster's nodes")
+        return None
     data = functools.cache(functools.partial(read_data, plan.inputs))
     if wanted is False or not waiting or (wanted is None and not asked and is_short(waiting, data)):
         return None

@@ -84,6 +84,23 @@ Estimate = Annotated[
         help="Say first what it is going to cost. Default: where a trial takes more than 20 steps or 20 s of training.",
     ),
 ]
+_CLUSTER = "Several GPUs or machines"
+Executor = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_CLUSTER, help="local (here, one after another) or ray (one trial a GPU, or a node)."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_CLUSTER, help="auto or HOST:PORT of a running cluster. Default: one is started."),
+]
+CpusPerTrial = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=_CLUSTER, help="Processors and threads a trial. Default: all of a node."),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(min=0, rich_help_panel=_CLUSTER, help="Run a trial again whose worker or node died. Default: 2."),
+]
 RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", rich_help_panel=_RUN, help="Run trials again that failed in this folder before."),

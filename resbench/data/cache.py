@@ -14,10 +14,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -160,3 +161,44 @@ def save(entry: Path, decoded: Decoded, *, name: str, contents: str, report: Cal
                     raise
     except OSError as error:
         report(f"the decoded images cannot be cached in {entry} and will be decoded again next time ({error})")
+
+
+def save_shipped(decoded: Decoded, *, name: str, report: Callable[[str], None]) -> None:
+    """Writes images that were sent to this machine, whose source is elsewhere, so that their fingerprint finds them.
+
+    Args:
+        decoded: What to keep.
+        name: The dataset's name.
+        report: Told when it could not be written.
+    """
+    fingerprint = decoded.fingerprint
+    save(entry_path(name, ("shipped", fingerprint)), decoded, name=name, contents=fingerprint, report=report)
+
+
+def load_by_fingerprint(fingerprint: str, report: Callable[[str], None]) -> tuple[str, Decoded] | None:
+    """Reads the entry that holds these images, wherever they came from.
+
+    Args:
+        fingerprint: As :attr:`Decoded.fingerprint` has it.
+        report: Told why an entry is not used.
+
+    Returns:
+        The dataset's name and the dataset, or None where there is no such entry.
+    """
+    for entry, meta in _entries():
+        if meta.get("fingerprint") == fingerprint:
+            decoded = load(entry, str(meta.get("contents")), report)
+            if decoded is not None and decoded.fingerprint == fingerprint:
+                return str(meta.get("name")), decoded
+    return None
+
+
+def _entries() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields every entry's folder and what it says of itself."""
+    for path in sorted((cache_root() / "decoded").glob("*/meta.json")):
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(meta, dict):
+            yield path.parent, meta

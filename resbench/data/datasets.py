@@ -188,6 +188,25 @@ def load_dataset(
     return finish(decoded)
 
 
+def load_shipped(fingerprint: str, progress: Callable[[str], None] | None = None) -> Dataset:
+    """Loads a dataset that was sent to this machine, variants and all, from the cache of decoded images.
+
+    Args:
+        fingerprint: Of its images and labels.
+        progress: Told what is wrong with the cache.
+
+    Raises:
+        InputError: It is not there any more.
+    """
+    found = decoded_cache.load_by_fingerprint(fingerprint, progress or (lambda message: None))
+    if found is None:
+        raise InputError(
+            f"the images with the fingerprint {fingerprint[:12]} that were sent here are gone from the cache in "
+            f"{decoded_cache.cache_root()}. Leave it alone while trials run; the same command sends them again."
+        )
+    return _dataset(*found)
+
+
 def _find(spec: str, data_dir: Path) -> _Source:
     kind, paths = parse_spec(spec)
     if kind == "shapes10":

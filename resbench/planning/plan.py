@@ -38,6 +38,8 @@ COMPILE_MODES = {
 SWITCH = ("auto", "on", "off")
 WHERE_MEMORY_ENDS = ("record", "accumulate")
 """What ``oom`` may say."""
+EXECUTORS = ("local", "ray")
+"""What ``executor`` may say."""
 MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
@@ -179,6 +181,7 @@ def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduc
     """
     if options.oom not in WHERE_MEMORY_ENDS:
         raise unknown("oom setting", options.oom, WHERE_MEMORY_ENDS)
+    _check_executor(options, concurrent_seeds)
     timeout, limit = options.trial_timeout, options.memory_limit
     return Conduct(
         trial_timeout_s=None if timeout is None else parse_duration(timeout, "the trial timeout"),
@@ -187,7 +190,31 @@ def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduc
         memory_limit_mib=None if limit is None else parse_memory(limit, "the memory limit"),
         concurrent_seeds=concurrent_seeds,
         calibrate=options.calibrate,
+        executor=options.executor,
+        ray_address=options.ray_address,
+        cpus_per_trial=options.cpus_per_trial,
+        retries=options.retries,
     )
+
+
+def _check_executor(options: RunOptions, concurrent_seeds: int) -> None:
+    """Checks the options of an executor against each other.
+
+    Raises:
+        InputError: There is no such executor, or an option has no meaning with it.
+    """
+    if options.executor not in EXECUTORS:
+        raise unknown("executor", options.executor, EXECUTORS)
+    for_ray = {"ray_address": options.ray_address, "cpus_per_trial": options.cpus_per_trial}
+    given = [name for name, value in for_ray.items() if value is not None]
+    if options.executor == "local" and given:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{flags} is for trials on a Ray cluster. Give --executor ray too, or leave it out.")
+    if options.executor == "ray" and concurrent_seeds > 1:
+        raise InputError(
+            f"concurrent_seeds is {concurrent_seeds} and the executor is ray, which gives each trial a GPU of its own. "
+            "Give one of them."
+        )
 
 
 def _parse_shape(text: str) -> tuple[int, int, int]:

@@ -124,8 +124,8 @@ def test_records_that_cannot_be_read_are_an_error(measured: Measured, tmp_path: 
 
 
 def test_a_device_that_is_in_use_is_not_waited_for(measured: Measured, tmp_path: Path, own_cache: Path) -> None:
-    (own_cache / "locks").mkdir(exist_ok=True)
-    with (own_cache / "locks" / "cpu.lock").open("ab+") as file:
+    (own_cache / "locks" / host_name()).mkdir(parents=True, exist_ok=True)
+    with (own_cache / "locks" / host_name() / "cpu.lock").open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(NoEstimateError, match="waiting for the device cpu, which is in use by"):
             estimate_costs(plan([trial()]), [trial()], tmp_path, data=data)
