@@ -89,11 +89,11 @@ class RunOptions(BaseModel):
     """``local`` (one trial after another on this machine) or ``ray`` (one a GPU, or one a node's processor, on a Ray
     cluster)."""
     ray_address: str | None = None
-    """``auto`` or ``HOST:PORT`` of a running cluster; ``RAY_ADDRESS`` where it is not given, or else one that is started
-    on this machine for the run."""
+    """``auto`` or ``HOST:PORT`` of a running cluster; ``RAY_ADDRESS`` where it is not given, or else one that is
+    started on this machine for the run."""
     cpus_per_trial: int | None = Field(default=None, ge=1)
-    """With ray: processors, and threads of torch, for each trial. A node's processor runs one trial with all of it where
-    it is not given; several trials on one processor spoil each other's times, which are then suspect."""
+    """With ray: processors, and threads of torch, for each trial. A node's processor runs one trial with all of it
+    where it is not given; several trials on one processor spoil each other's times, which are then suspect."""
     retries: int = Field(default=2, ge=0, le=100)
     """With ray: how often a trial is run again whose worker or node died."""
     estimate: bool | None = None

@@ -212,8 +212,15 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
         estimate = show_estimate(plan, run.waiting, folder)
         events = [EventFiles(folder, plan.labels, on_failure=complain)] if tensorboard else []
         expected_s = estimate.expected_s if estimate else None
-        together = plan.conduct.concurrent_seeds
-        view = RunView(out, run.waiting, plan.labels, expected_s=expected_s, together=together, also=events)
+        view = RunView(
+            out,
+            run.waiting,
+            plan.labels,
+            expected_s=expected_s,
+            together=plan.conduct.concurrent_seeds,
+            side_by_side=plan.conduct.executor != "local",
+            also=events,
+        )
         try:
             with view:
                 results = run.run(on_message=view, say=say)

@@ -55,6 +55,7 @@ class TimeLeft:
         trials: Those that are going to run.
         expected_s: The wall time that each is expected to take, by ``trial_id``, as far as that is known.
         together: How many seeds of a network train at once.
+        side_by_side: Whether any trials run at once, on a cluster's nodes; how many those are, shows.
         now: Tells the time in seconds.
     """
 
@@ -64,6 +65,7 @@ class TimeLeft:
         *,
         expected_s: Mapping[str, float] | None = None,
         together: int = 1,
+        side_by_side: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now, self._together = now, together
@@ -73,6 +75,7 @@ class TimeLeft:
         for trial_id, alike in self._of.items():
             alike.trial_ids.append(trial_id)
         self._courses: dict[str, _Course] = {}
+        self._side_by_side, self._running, self._at_once = side_by_side, 0, 1
         self._idle_since: float | None = None
         self._gaps_s: list[float] = []
 
@@ -86,6 +89,7 @@ class TimeLeft:
             course.progress(now, data["fraction"], data["seconds_left"])
         elif kind == "trial":
             course.ended = True
+            self._running -= 1
             if data["status"] == "ok" and not data.get("resumed"):  # one that went on took less than a whole one
                 self._of[trial.trial_id].walls_s.append(now - course.began_s)
             if all(one.ended for one in self._courses.values()):
@@ -97,6 +101,8 @@ class TimeLeft:
             self._gaps_s.append(now - self._idle_since)
             self._idle_since = None
         self._courses[trial_id] = _Course(now)
+        self._running += 1
+        self._at_once = max(self._at_once, self._running)
         return self._courses[trial_id]
 
     def of_trial(self, trial_id: str) -> float | None:
@@ -116,9 +122,12 @@ class TimeLeft:
         return left if left is not None and left > 0 else None
 
     def of_suite(self) -> float | None:
-        """Returns the wall seconds that all trials together still take, ``None`` where one of them is not known."""
+        """Returns the wall seconds that all trials together still take, ``None`` where one of them is not known.
+
+        Side by side they take at least as long as the longest that runs, and at least their share of all.
+        """
         gap = fmean(self._gaps_s) if self._gaps_s else 0.0
-        total = 0.0
+        total = longest = 0.0
         for alike in self._alike.values():
             running, groups = self._ahead(alike)
             lefts = [left for left in map(self.of_trial, running) if left is not None]
@@ -126,8 +135,11 @@ class TimeLeft:
             wholes = [whole for whole in waiting if whole is not None]
             if bool(lefts) < bool(running) or len(wholes) < len(waiting):
                 return None
-            total += max(lefts, default=0.0) + groups * (max(wholes, default=0.0) + gap)
-        return total
+            longest = max((longest, *lefts))
+            total += (sum(lefts) if self._side_by_side else max(lefts, default=0.0)) + groups * (
+                max(wholes, default=0.0) + gap
+            )
+        return max(longest, total / self._at_once) if self._side_by_side else total
 
     def _whole_s(self, trial_id: str) -> float | None:
         """Returns the wall seconds from a trial's beginning to its end."""

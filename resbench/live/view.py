@@ -31,6 +31,7 @@ class RunView:
         labels: What to call them, by ``trial_id``; their own labels by default.
         expected_s: The wall time that each is expected to take, by ``trial_id``, as far as that is known.
         together: How many seeds of a network train at once.
+        side_by_side: Whether trials run at once, on a cluster's nodes.
         also: Others that are called with each message.
         now: Tells the time in seconds.
     """
@@ -43,12 +44,13 @@ class RunView:
         *,
         expected_s: Mapping[str, float] | None = None,
         together: int = 1,
+        side_by_side: bool = False,
         also: Sequence[Callable[[Trial, str, dict[str, Any]], None]] = (),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._also = also
         self._board = Board(trials, labels or {}, now)
-        self._left = TimeLeft(trials, expected_s=expected_s, together=together, now=now)
+        self._left = TimeLeft(trials, expected_s=expected_s, together=together, side_by_side=side_by_side, now=now)
         shows_dashboard = console.is_terminal and console.is_interactive  # a terminal may be unable to move its cursor
         self._lines = Lines(console, self._board, self._left, only_ends=shows_dashboard)
         self._live = (

@@ -19,7 +19,7 @@ from resbench.estimate.disk import disk_use, free_mib
 from resbench.estimate.estimate import NoEstimateError, estimate_costs, is_short, read_data
 from resbench.estimate.measuring import Outcome, network_of
 from resbench.inputs import Inputs
-from resbench.locks import device_lock
+from resbench.locks import device_lock, host_name
 from resbench.schema import Trial
 from resbench.store import Store
 

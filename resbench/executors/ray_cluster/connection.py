@@ -32,6 +32,7 @@ def require_ray() -> None:
         InputError: It cannot be imported; the message says what to do.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster that is started here
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray is going to do anyway, less a warning
     try:
         import ray  # noqa: F401

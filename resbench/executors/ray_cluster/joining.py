@@ -138,6 +138,13 @@ def join(node_id: str, name: str, slots: int, keeper: Any, luggage: Luggage, tel
     differing = differing_software(needs.software, found.software)
     if differing is not None:
         raise UnfitError(f"its software is another: {differing}. Install there what runs here")
+    if found.low_priority:
+        tell(
+            Told(
+                f"{name}: Ray runs its workers there with low priority, so times are suspect. Start it with "
+                "RAY_worker_niceness=0 in the environment."
+            )
+        )
     patience_s = STEP_S + needs.size / SLOWEST_BYTES_S
     if found.images_missing:
         yield Step(keeper.take_images.remote(needs.manifest, luggage.images), "take the images", patience_s)

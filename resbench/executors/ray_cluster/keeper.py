@@ -12,10 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from resbench import provenance
 from resbench.data.cache import Decoded, cache_root
 from resbench.executors.ray_cluster import shipping
 from resbench.executors.ray_cluster.shipping import Manifest, ShippedFile
+from resbench.executors.ray_cluster.worker import take_priority_of
 from resbench.inputs import Inputs
 from resbench.locks import LockedError, device_lock, host_name
 
@@ -36,6 +39,8 @@ class Found:
     """Ids of trials that an earlier driver of this run left unfinished."""
     images_missing: bool
     files_missing: tuple[ShippedFile, ...]
+    low_priority: bool
+    """Whether its workers have a priority that spoils times."""
 
 
 class Keeper:
@@ -65,6 +70,7 @@ class Keeper:
             checkpoints=frozenset(path.stem for path in (folder / "checkpoints").glob("*.pt")),
             images_missing=images_missing,
             files_missing=files_missing,
+            low_priority=not take_priority_of(psutil.Process(os.getppid())),
         )
 
     def take_images(self, manifest: Manifest, decoded: Decoded) -> None:
