@@ -136,9 +136,8 @@ class TimeLeft:
             if bool(lefts) < bool(running) or len(wholes) < len(waiting):
                 return None
             longest = max((longest, *lefts))
-            total += (sum(lefts) if self._side_by_side else max(lefts, default=0.0)) + groups * (
-                max(wholes, default=0.0) + gap
-            )
+            total += sum(lefts) if self._side_by_side else max(lefts, default=0.0)
+            total += groups * (max(wholes, default=0.0) + gap)
         return max(longest, total / self._at_once) if self._side_by_side else total
 
     def _whole_s(self, trial_id: str) -> float | None:

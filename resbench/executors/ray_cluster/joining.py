@@ -82,9 +82,9 @@ class Luggage:
             InputError: They are not the same any more.
         """
         dataset, manifest = self.needs.inputs.load(), self.needs.manifest
+        train, test = dataset.train, dataset.test
         decoded = Decoded(
-            dataset.classes,
-            *(array.numpy() for split in (dataset.train, dataset.test) for array in (split.images, split.labels)),
+            dataset.classes, train.images.numpy(), train.labels.numpy(), test.images.numpy(), test.labels.numpy()
         )
         if decoded.fingerprint != manifest.fingerprint:
             raise InputError(f"the dataset {manifest.dataset} has changed since it was planned: plan it again.")
