@@ -12,12 +12,16 @@ from typing import Annotated
 import typer
 
 from benchmarks.faults.catalogue import BROKEN, Inject, Scene, kills
+from benchmarks.faults.cluster import cluster_faults
 from benchmarks.faults.runs import Workplace, target_models
 from benchmarks.faults.same import differences
 from resbench.console import complain, count, say
 
+WHERE = ("machine", "cluster")
+
 
 def main(
+    where: Annotated[str, typer.Argument(help="machine, or cluster: worker, node and driver killed.")] = "machine",
     kill: Annotated[int, typer.Option("--kills", min=0, help="kill -9 at so many random moments.")] = 20,
     others: Annotated[bool, typer.Option(help="The other faults too: signals, a full disk, broken trials.")] = True,
     models: Annotated[int, typer.Option(min=1, max=3, help="Networks of the suite.")] = 2,
@@ -25,6 +29,14 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
 ) -> None:
     """Kill, starve and break a small suite; exit code 1 where its records were not the same after it went on."""
+    if where not in WHERE:
+        complain(f"unknown {where!r}. Accepted: {', '.join(WHERE)}.", label="error")
+        raise typer.Exit(2)
+    if where == "cluster":
+        with tempfile.TemporaryDirectory(prefix="resbench-faults-", ignore_cleanup_errors=True) as scratch:
+            if not cluster_faults(Path(scratch), epochs=epochs):
+                raise typer.Exit(1)
+        return
     faults = [*kills(kill), *(BROKEN.items() if others else ())]
     with tempfile.TemporaryDirectory(prefix="resbench-faults-") as scratch:
         place = Workplace(Path(scratch), target_models(models), epochs)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Workplace:
     scratch: Path
     models: tuple[str, ...]
     epochs: int
+    seeds: int = 1
 
     @property
     def suite(self) -> Path:
@@ -49,19 +50,27 @@ class Workplace:
                     Image.fromarray(pixels).save(folder / f"{index:03}.png")
         self.suite.write_text(
             f"models = {list(self.models)}\ndataset = 'folder:{self.scratch / 'images'}'\n"
-            f"budget = '{self.epochs}ep'\nbatch_size = 16\n"
+            f"budget = '{self.epochs}ep'\nbatch_size = 16\nseeds = {self.seeds}\n"
             "[engine]\ndevice = 'cpu'\nprecision = 'fp32'\n"
             "[run]\ncheckpoint_every = '0.2s'\ncalibrate = false\nestimate = false\n"
         )
 
-    def start(self, out: Path, *flags: str, fault: str = "", limit_file_bytes: int | None = None) -> Run:
-        """Starts ``resbench bench`` on the suite."""
+    def start(
+        self,
+        out: Path,
+        *flags: str,
+        fault: str = "",
+        limit_file_bytes: int | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Starts ``resbench bench`` on the suite, with more in its environment."""
         environment = {
             **os.environ,
             "RESBENCH_CACHE": str(self.scratch / "cache"),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             FAULT: fault,
+            **(more or {}),
         }
         command = [sys.executable, "-m", "benchmarks.faults.networks", "bench", str(self.suite), "--out", str(out)]
         said = self.scratch / "said.txt"

@@ -15,18 +15,24 @@ MEASURED = (
     *("mfu", "verdict", "verdict_reasons", "resumed"),
 )
 """Ends of the names of columns that may differ from run to run."""
+_ELSEWHERE = "was lost on"
+"""In a note of a row: an attempt at its trial ended with a node of a cluster."""
 
 
-def differences(clean: Path, other: Path) -> list[str]:
+def differences(clean: Path, other: Path, *, elsewhere: bool = False) -> list[str]:
     """Returns what differs between two results folders of one suite; nothing where they are the same.
 
     Args:
         clean: Of a run that nothing disturbed.
         other: Of one that was disturbed, and went on.
+        elsewhere: Whether the other ran on a cluster, whose rows name their node and what was lost with one.
     """
     left, right = load_results(clean), load_results(other)
+    trials = right.trials
+    if elsewhere:
+        trials = trials.assign(node=left.trials["node"], notes=trials["notes"].map(_without_losses))
     found = [
-        *_of_frames("trials", left.trials, right.trials, ["trial_id"]),
+        *_of_frames("trials", left.trials, trials, ["trial_id"]),
         *_of_frames("epochs", left.epochs, right.epochs, ["trial_id", "epoch"]),
     ]
     if _hits(left) != _hits(right):
@@ -47,6 +53,13 @@ def _of_frames(name: str, left: pd.DataFrame, right: pd.DataFrame, key: list[str
         if different:
             found.append(f"{name}.{column}: {different} of {len(left)} rows differ")
     return found
+
+
+def _without_losses(notes: Any) -> Any:
+    """Returns a row's notes less those of attempts that were lost."""
+    if pd.isna(notes):
+        return notes
+    return "; ".join(note for note in str(notes).split("; ") if _ELSEWHERE not in note) or None
 
 
 def _equal(one: Any, two: Any) -> bool:
