@@ -41,3 +41,6 @@ class Attempt:
     checkpoint: Path | None = None
     """Where the trial leaves what it needs to go on; None: nowhere."""
     checkpoint_every_s: float = 60.0
+    retell: bool = False
+    """Whether a training that goes on tells of its earlier epochs again: who listened may have died before it heard all
+    that the checkpoint holds. Of an epoch that is told twice the last word counts."""

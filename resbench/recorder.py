@@ -56,6 +56,7 @@ class Recorder:
 
     def __init__(self, trial: Trial, attempt: Attempt, emit: Emit) -> None:
         self.trial, self.emit, self.together = trial, emit, attempt.together
+        self.retell = attempt.retell
         self.record = planned_record(trial, source=model_entry(trial.model).source)
         self.record.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.record.micro_batch_size = attempt.micro_batch_size or trial.batch_size
@@ -130,6 +131,8 @@ class Recorder:
         self.record.resumed = resumed
         self.record.best_test_accuracy = max((report.test.accuracy for report in result.epochs), default=None)
         self.emit("training", {"trial_id": self.trial.trial_id, "steps": result.steps})
+        for report in result.epochs if self.retell else ():
+            self.epoch(report)
 
     def progress(self, progress: Progress) -> None:
         """Says how far the training is."""

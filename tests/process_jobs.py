@@ -128,3 +128,24 @@ def die_in_training(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> None:
     record = planned_record(trial, source="test")
     record.status, record.phase = "diverged", "train"
     emit("trial", record.to_dict())
+
+
+def trial_behind_a_gate(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> None:
+    """Stands in for a trial on a node: says its process id, waits for a file to be gone, and ends well.
+
+    The file is named by the trial's recipe.
+    """
+    import time
+
+    from resbench.store import planned_record
+
+    print(f"seed {trial.seed} runs")
+    emit("pid", {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), "parent": os.getppid()})
+    while os.path.exists(trial.recipe):  # noqa: PTH110
+        time.sleep(0.02)
+    record = planned_record(trial, source="test")
+    record.status, record.phase, record.test_accuracy = "ok", "done", trial.seed / 100
+    record.micro_batch_size = trial.batch_size
+    if attempt.checkpoint is not None:
+        attempt.checkpoint.write_text("left behind")
+    emit("trial", record.to_dict())

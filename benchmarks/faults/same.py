@@ -59,7 +59,7 @@ def _without_losses(notes: Any) -> Any:
     """Returns a row's notes less those of attempts that were lost."""
     if pd.isna(notes):
         return notes
-    return "; ".join(note for note in str(notes).split("; ") if _ELSEWHERE not in note) or None
+    return "; ".join(note for note in str(notes).split("; ") if _ELSEWHERE not in note)
 
 
 def _equal(one: Any, two: Any) -> bool:

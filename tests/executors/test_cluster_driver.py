@@ -209,6 +209,7 @@ def test_a_node_whose_workers_die_again_and_again_gets_nothing_more(tmp_path: Pa
     def die_on_a(cluster: FakeCluster) -> None:
         for attempt, name, _ in cluster.open():
             if name == "a":
+                cluster.say(attempt)
                 cluster.lose(attempt)
 
     cluster = FakeCluster(steps(lambda c: c.join(make_node("a"), make_node("b")), *[die_on_a] * 3, *[finish_all] * 4))
@@ -216,6 +217,18 @@ def test_a_node_whose_workers_die_again_and_again_gets_nothing_more(tmp_path: Pa
     scene.assert_one_ok_row_each()
     assert Counter(name for _, name, _ in cluster.begun) == {"a": 3, "b": 4}
     assert "a is not used: its workers die again and again (its worker died)" in scene.said
+
+
+def test_an_attempt_that_never_began_does_not_count(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    def refuse(cluster: FakeCluster) -> None:
+        cluster.lose(cluster.begun[-1][0], "its node died")  # it is dead, and nobody has noticed yet
+
+    cluster = FakeCluster(steps(lambda c: c.join(make_node("a"), make_node("b", slots=9)), *[refuse] * 2, finish_all))
+    scene.run(cluster, Conduct(calibrate=False, retries=0))
+    scene.assert_one_ok_row_each()
+    assert (len(cluster.begun), scene.rows[0]["notes"], scene.notices) == (3, [], [])
 
 
 def test_no_node_at_all_ends_the_run_after_some_patience_with_what_was_wrong(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class TrialAttempt:
         """Returns the trial as a job for a process of its node."""
         trial, node, conduct = self.followed.trial, self.node, self.conduct
         checkpoint = node.folder / "checkpoints" / f"{trial.trial_id}.pt"
-        attempt = Attempt(1, self.followed.micro_batch_size, checkpoint, conduct.checkpoint_every_s)
+        attempt = Attempt(1, self.followed.micro_batch_size, checkpoint, conduct.checkpoint_every_s, retell=True)
         return replace(
             bare_job(node, trial.engine, conduct),
             arguments=(trial, node.inputs, attempt),
@@ -75,12 +75,13 @@ class TrialAttempt:
         except OSError as error:
             raise StorageError(f"cannot write to {error.filename}: {error.strerror}. Nothing more is run.") from error
 
-    def runs_again(self, how: Exit | Lost) -> bool:
+    def runs_again(self, how: Exit | Lost, *, begun: bool) -> bool:
         """Writes the trial's row where it has to be written here; returns whether the trial runs again instead.
 
         Args:
             how: How the attempt is over. A trial whose own process fails fails as it would on one machine; one whose
                 worker or node died is run again, on the same node first: that holds its checkpoint.
+            begun: Whether the attempt had begun; otherwise it does not count.
         """
         followed, waiting = self.followed, self.waiting
         if isinstance(how, Lost) and how.out_of_memory:
@@ -90,6 +91,9 @@ class TrialAttempt:
             return followed.in_smaller_parts()
         if followed.recorded:
             return False
+        if not begun:
+            waiting.home = None
+            return True
         waiting.losses += 1
         most, place = self.conduct.retries + 1, self.node.name
         if waiting.losses >= most:

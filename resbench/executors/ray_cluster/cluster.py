@@ -22,8 +22,13 @@ LOOK_FOR_NODES_S = 2.0
 """How often to ask which nodes there are."""
 FETCH_S = 60.0
 """How long a message that is ready may take to arrive."""
+BURIED_S = 60.0
+"""How long a node that an attempt found dead is believed to be so, whatever the cluster has noticed."""
 QUEUED_S = 30.0
 """After which it is said that an attempt waits for room that its node should have."""
+
+
+NODE_DIED = (exceptions.NodeDiedError, exceptions.TaskUnschedulableError)
 
 
 @dataclass
@@ -60,6 +65,7 @@ class RayCluster:
         self._streams: dict[int, _Stream] = {}
         self._ways: dict[str, _Way] = {}
         self._alive: dict[str, str] = {}
+        self._buried: dict[str, float] = {}
         self._requests: dict[str, dict[str, float]] = {}
         self._keepers: dict[str, Any] = {}
         self._events: list[Event] = []
@@ -113,9 +119,9 @@ class RayCluster:
             ready, _ = ray.wait([*owners], num_returns=len(owners), timeout=0, fetch_local=False)
         for thing in ready:
             owner = owners[thing]
-            if isinstance(owner, int):
+            if isinstance(owner, int) and owner in self._streams:  # one before it may have taken its node along
                 self._hear(owner, self._streams[owner])
-            else:
+            elif owner in self._ways:
                 self._advance(owner, self._ways[owner])
         self._look_after_waiting()
 
@@ -129,6 +135,8 @@ class RayCluster:
             self._lose(attempt, Lost(attempt, "Ray ended its worker", out_of_memory=True))
         except (exceptions.RayError, ResbenchError, OSError) as error:
             self._lose(attempt, Lost(attempt, in_words(error)))
+            if isinstance(error, NODE_DIED):
+                self._bury(stream.node.node_id)
         else:
             if not stream.begun:
                 stream.begun = True
@@ -148,19 +156,28 @@ class RayCluster:
         if now - self._looked_at < LOOK_FOR_NODES_S:
             return
         self._looked_at = now
-        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        self._buried = {node_id: at for node_id, at in self._buried.items() if now - at < BURIED_S}
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in self._buried}
         for node_id, node in alive.items():
             if node_id not in self._alive:
                 self._alive[node_id] = name_of(node)
                 self._lead(node_id, node["Resources"])
         for node_id in self._alive.keys() - alive.keys():
-            name = self._alive.pop(node_id)
-            self._ways.pop(node_id, None)
-            self._keepers.pop(node_id, None)
-            for attempt, stream in [*self._streams.items()]:
-                if stream.node.node_id == node_id:
-                    self._lose(attempt, Lost(attempt, "its node died"))
-            self._events.append(Left(name, "it died, or the network to it", node_id, died=True))
+            self._bury(node_id)
+
+    def _bury(self, node_id: str) -> None:
+        """Goes on without a node that died, and without what ran there: the cluster itself may notice it later."""
+        name = self._alive.pop(node_id, None)
+        if name is None:
+            return
+        self._buried[node_id] = time.monotonic()
+        self._ways.pop(node_id, None)
+        self._keepers.pop(node_id, None)
+        for attempt, stream in [*self._streams.items()]:
+            if stream.node.node_id == node_id:
+                self.end(attempt)
+                self._events.append(Lost(attempt, "its node died"))
+        self._events.append(Left(name, "it died, or the network to it", node_id, died=True))
 
     def _lead(self, node_id: str, resources: dict[str, float]) -> None:
         """Starts a node's way, where it has what a trial needs."""
@@ -219,7 +236,7 @@ def in_words(error: BaseException) -> str:
         return in_one_line(error.cause) if isinstance(error.cause, BaseException) else in_one_line(error)
     if isinstance(error, exceptions.WorkerCrashedError):
         return "its worker died"
-    if isinstance(error, exceptions.NodeDiedError | exceptions.TaskUnschedulableError | exceptions.ObjectLostError):
+    if isinstance(error, (*NODE_DIED, exceptions.ObjectLostError)):
         return "its node died"
     if isinstance(error, exceptions.RayActorError):
         return "its keeper died"

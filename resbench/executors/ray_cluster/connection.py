@@ -114,7 +114,8 @@ def _unreachable(address: str | None, why: str) -> str:
         return f"no Ray cluster could be started on this machine ({why})."
     return (
         f"no Ray cluster can be reached at {address} ({why}). Start one with `ray start --head` on its first node and "
-        "`ray start --address=HOST:PORT` on the others, and run resbench on one of them; or leave --ray-address and "
+        "`ray start --address=HOST:PORT` on the others, and run resbench on one of them; where they were given a "
+        "token, with RAY_AUTH_MODE=token and that token too. Or leave --ray-address and "
         f"{ADDRESS} out: one is started on this machine."
     )
 

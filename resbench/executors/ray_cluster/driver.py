@@ -188,7 +188,7 @@ class _Driver:
                 self.crew.done(node)
             elif self.crew.lost(node):
                 self._leave(Left(node.name, f"its workers die again and again ({how.why})", node.node_id, died=False))
-            if what.runs_again(how):
+            if what.runs_again(how, begun=flight.heard_at is not None):
                 self.crew.waiting.appendleft(what.waiting)
 
     def _join(self, node: Node) -> None:

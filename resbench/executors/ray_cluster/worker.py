@@ -180,5 +180,5 @@ def _set_threads(threads: int | None, parent: psutil.Process) -> None:
 def _forget_main_module() -> None:
     """Keeps a spawned process from running this one's main module again, which is Ray's and takes a second."""
     main = sys.modules["__main__"]
-    if "ray" in str(getattr(main, "__file__", "")):
+    if Path(getattr(main, "__file__", None) or "").name == "default_worker.py":
         main.__file__ = None
