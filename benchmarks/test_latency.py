@@ -19,7 +19,7 @@ import torch
 from resbench.devices import Device, open_device
 from resbench.measure.flops import count_forward_flops
 from resbench.measure.profile import Subject
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
 from resbench.suite import EngineOptions, parse_input

@@ -12,7 +12,7 @@ from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.planning.arms import expand_models
 from resbench.planning.fitting import check_images, keep_fitting
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.plugins import with_code
 from resbench.registry import check_stem, model_entry
 from resbench.schema import ProfileRecord, columns

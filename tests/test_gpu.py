@@ -13,7 +13,7 @@ from tiny_folder import CLASSES, make_tiny_folder
 from torch import nn
 
 from resbench.measure.profile import Subject
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
 from resbench.registry import create_model

@@ -14,7 +14,7 @@ from benchmarks.harness.processes import in_fresh_process
 from benchmarks.harness.rows import Row, Setting, row_of
 from resbench.devices import open_device
 from resbench.measure.profile import Subject
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.recipes import get_recipe
 from resbench.suite import EngineOptions
 

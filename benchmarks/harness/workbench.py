@@ -16,7 +16,7 @@ from resbench.data.datasets import Split, load_dataset
 from resbench.data.pipeline import Normalisation, Pipeline, to_device
 from resbench.devices import Device, open_device
 from resbench.measure.profile import Subject
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.precision import apply_precision
 from resbench.recipes import Recipe, get_recipe
 from resbench.store import Store

@@ -19,7 +19,7 @@ from resbench.audit.specimen import Specimen
 from resbench.errors import InputError, in_one_line
 from resbench.executors.process import run_in_process
 from resbench.planning.arms import expand_models
-from resbench.planning.plan import resolve_engine
+from resbench.planning.settings import resolve_engine
 from resbench.plugins import place_in, with_code
 from resbench.precision import apply_precision
 from resbench.registry import check_stem, model_entry

@@ -18,7 +18,7 @@ from resbench.estimate.measuring import Outcome, measure_networks, network_of
 from resbench.executors.child import available_memory_mib
 from resbench.executors.interrupts import interruptible
 from resbench.inputs import Inputs
-from resbench.locks import device_lock
+from resbench.locks import device_locks
 from resbench.noise import steps_to_repeat
 from resbench.planning.plan import Plan
 from resbench.schema import Trial
@@ -126,7 +126,7 @@ def estimate_costs(
     if unknown:
         engine = unknown[0].engine
         try:
-            with interruptible(), device_lock(engine.device, on_wait=_refuse_to_wait):
+            with interruptible(), device_locks(engine, on_wait=_refuse_to_wait):
                 number = len(set(map(network_of, unknown)))
                 say(f"estimating: a few training steps of {number} {'network' if number == 1 else 'networks'}")
                 outcomes = measure_networks(unknown, data().shape, plan.conduct)

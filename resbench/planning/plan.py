@@ -11,36 +11,20 @@ import torch
 from resbench.budget import plan_spending
 from resbench.conduct import Conduct
 from resbench.data.datasets import Dataset, DatasetUnavailableError
-from resbench.devices import resolve_device
-from resbench.errors import InputError, unknown
+from resbench.errors import InputError
 from resbench.inputs import Inputs
 from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
 from resbench.planning.missing import leave_out_missing
+from resbench.planning.settings import resolve_conduct, resolve_engine
+from resbench.planning.several import check_share, notices_of
 from resbench.plugins import code_of, import_code, specs_of
-from resbench.planning.several import check_several, check_share, notices_of
-from resbench.precision import resolve_precision
 from resbench.registry import faults
-from resbench.schema import EngineSettings, Trial, format_input
-from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
+from resbench.schema import Trial, format_input
+from resbench.suite import Suite, parse_input
 from resbench.training.distributed import check_batch_norm
-from resbench.units import parse_duration, parse_memory
-
-COMPILE_MODES = {
-    "off": None,
-    "on": "default",
-    "max-autotune": "max-autotune-no-cudagraphs",
-    "reduce-overhead": "reduce-overhead",
-}
-"""What ``compile`` may say, and the mode of ``torch.compile`` that it means; ``auto`` is one of the first two."""
-SWITCH = ("auto", "on", "off")
-WHERE_MEMORY_ENDS = ("record", "accumulate")
-"""What ``oom`` may say."""
-EXECUTORS = ("local", "ray")
-"""What ``executor`` may say."""
-MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
 @dataclass(frozen=True)
@@ -134,87 +118,6 @@ def plan_suite(
     named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
     told = [*map(str, faults()), *(f"{name} is left out: {why}" for name, why in left_out.items()), *replaced]
     return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit, *notices_of(engine)], named, left_out)
-
-
-def resolve_engine(options: EngineOptions) -> EngineSettings:
-    """Turns every ``auto`` into what this machine has.
-
-    Raises:
-        InputError: A setting is unknown, or this machine does not have it.
-    """
-    if options.compile not in ("auto", *COMPILE_MODES):
-        raise unknown("compile mode", options.compile, ("auto", *COMPILE_MODES))
-    if options.cuda_graph not in SWITCH:
-        raise unknown("cuda_graph setting", options.cuda_graph, SWITCH)
-    if options.memory_format not in MEMORY_FORMATS:
-        raise unknown("memory format", options.memory_format, MEMORY_FORMATS)
-    device = resolve_device(options.device)
-    check_several(options, device)
-    precision = resolve_precision(options.precision, device)
-    on_cuda = device.startswith("cuda")
-    mode = COMPILE_MODES[("on" if on_cuda else "off") if options.compile == "auto" else options.compile]
-    if options.cuda_graph == "on" and not on_cuda:
-        raise InputError(f"cuda_graph is on and the device is {device}: only CUDA has graphs. Leave it at auto.")
-    if options.cuda_graph == "on" and mode == "reduce-overhead":
-        raise InputError(
-            "cuda_graph is on and compile is reduce-overhead, which records graphs of its own. Give one of them: "
-            "compile = 'on' with cuda_graph, or compile = 'reduce-overhead' without."
-        )
-    graph = options.cuda_graph != "off" and on_cuda and mode != "reduce-overhead" and options.devices == 1
-    return EngineSettings(
-        device,
-        precision,
-        compile=mode is not None,
-        memory_format=options.memory_format,
-        cuda_graph=graph,
-        compile_mode=mode or "default",
-        cache_features=options.cache_features,
-        devices=options.devices,
-    )
-
-
-def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduct:
-    """Reads the amounts of a ``[run]`` table.
-
-    Raises:
-        InputError: One of them is wrong.
-    """
-    if options.oom not in WHERE_MEMORY_ENDS:
-        raise unknown("oom setting", options.oom, WHERE_MEMORY_ENDS)
-    _check_executor(options, concurrent_seeds)
-    timeout, limit = options.trial_timeout, options.memory_limit
-    return Conduct(
-        trial_timeout_s=None if timeout is None else parse_duration(timeout, "the trial timeout"),
-        checkpoint_every_s=parse_duration(options.checkpoint_every, "the time between checkpoints"),
-        accumulate=options.oom == "accumulate",
-        memory_limit_mib=None if limit is None else parse_memory(limit, "the memory limit"),
-        concurrent_seeds=concurrent_seeds,
-        calibrate=options.calibrate,
-        executor=options.executor,
-        ray_address=options.ray_address,
-        cpus_per_trial=options.cpus_per_trial,
-        retries=options.retries,
-    )
-
-
-def _check_executor(options: RunOptions, concurrent_seeds: int) -> None:
-    """Checks the options of an executor against each other.
-
-    Raises:
-        InputError: There is no such executor, or an option has no meaning with it.
-    """
-    if options.executor not in EXECUTORS:
-        raise unknown("executor", options.executor, EXECUTORS)
-    for_ray = {"ray_address": options.ray_address, "cpus_per_trial": options.cpus_per_trial}
-    given = [name for name, value in for_ray.items() if value is not None]
-    if options.executor == "local" and given:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise InputError(f"{flags} is for trials on a Ray cluster. Give --executor ray too, or leave it out.")
-    if options.executor == "ray" and concurrent_seeds > 1:
-        raise InputError(
-            f"concurrent_seeds is {concurrent_seeds} and the executor is ray, which gives each trial a GPU of its own. "
-            "Give one of them."
-        )
 
 
 def _parse_shape(text: str) -> tuple[int, int, int]:

@@ -90,7 +90,8 @@ def _watched(stored: StoredTrial) -> dict[str, Any]:
 def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any]) -> Results:
     """Runs the trial again into a folder of its own and returns what that holds."""
     from resbench.live.view import RunView
-    from resbench.planning.plan import COMPILE_MODES, Plan, resolve_conduct
+    from resbench.planning.plan import Plan
+    from resbench.planning.settings import COMPILE_MODES, resolve_conduct
     from resbench.run import run_plan
     from resbench.suite import make_suite
 

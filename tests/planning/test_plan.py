@@ -13,7 +13,8 @@ from tiny_folder import make_tiny_folder
 from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
 from resbench.planning.arms import expand_models
-from resbench.planning.plan import Plan, plan_suite, resolve_engine
+from resbench.planning.plan import Plan, plan_suite
+from resbench.planning.settings import resolve_engine
 from resbench.registry import list_models
 from resbench.schema import EngineSettings
 from resbench.suite import EngineOptions, make_suite

@@ -13,7 +13,8 @@ from tiny_folder import make_tiny_folder
 
 from resbench.errors import InputError
 from resbench.planning import plan as planning
-from resbench.planning.plan import Plan, plan_suite, resolve_engine
+from resbench.planning.plan import Plan, plan_suite
+from resbench.planning.settings import resolve_engine
 from resbench.recipes import RECIPES
 from resbench.suite import EngineOptions, make_suite
 
