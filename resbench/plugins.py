@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,9 +23,9 @@ from typing import Any
 
 from resbench import registry
 from resbench.errors import InputError, in_one_line
-from resbench.origins import Fault, importing, note_fault
+from resbench.origins import Fault, Origin, importing, note_fault
 from resbench.registry import ModelEntry
-from resbench.source_files import DIGITS, source_digest
+from resbench.source_files import DIGITS, root_of, source_digest, source_files
 from resbench.untrusted import printable, user_path
 
 ENTRY_POINTS = "resbench.models"
@@ -49,7 +50,8 @@ def import_code(specs: Iterable[str]) -> list[Fault]:
     A file's folder, and for a module the current one, joins the end of the places where Python looks for imports.
 
     Args:
-        specs: Each the path of a ``.py`` file or of a package's folder, or a dotted name such as ``package.module``.
+        specs: Each the path of a ``.py`` file or of a package's folder, or a dotted name such as ``package.module``,
+            with the folder that the package lies in before it or without: ``src/package.module``.
 
     Returns:
         What went wrong in them. What else they register is there.
@@ -142,9 +144,40 @@ def code_of(entry: ModelEntry) -> str | None:
 
 def specs_of(entries: Iterable[ModelEntry]) -> tuple[str, ...]:
     """Returns what another process imports to have these networks, as :func:`import_code` takes it, each once."""
-    origins = (entry.origin for entry in entries if entry.origin is not None)
-    named = (origin.module if "." in origin.module else str(origin.file.resolve()) for origin in origins)
-    return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys(_spec_of(entry.origin) for entry in entries if entry.origin is not None))
+
+
+def _spec_of(origin: Origin) -> str:
+    """Returns what imports the code that registered something, wherever a process runs."""
+    file = origin.file.resolve()
+    if "." not in origin.module and file.name != "__init__.py":
+        return str(file)
+    return origin.module if _is_library(str(file)) else str(root_of(file, origin.module).folder / origin.module)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The source files that a spec means, to be sent elsewhere."""
+
+    root: Path
+    """Their names count from here."""
+    files: tuple[Path, ...]
+    digest: str
+    """sha256, hexadecimal; alike wherever they lie."""
+    spec: str
+    """What imports them, from where ``root`` will be there."""
+
+
+def bundle_of(spec: str) -> Bundle | None:
+    """Returns the files of one of :func:`specs_of`; None for a module that is installed, which is not sent."""
+    folder, _, name = spec.rpartition(os.sep)
+    if not folder:
+        return None
+    module = name.removesuffix(".py") if name.endswith(".py") else name
+    inside = Path(folder, *module.split("."))
+    places = (Path(spec), inside.with_name(f"{inside.name}.py"), inside / "__init__.py")
+    file = next(place for place in places if place.is_file())
+    return Bundle(Path(folder), tuple(source_files(file, module)), source_digest(file, module), name)
 
 
 def place_in(entry: ModelEntry, error: BaseException) -> str | None:
@@ -168,13 +201,15 @@ def _located(spec: str) -> tuple[Callable[[], bool], str]:
     if path.is_dir() and (path / "__init__.py").is_file():
         path = path.resolve()
         return partial(_import_module, path.name), str(path.parent)
+    above, _, module = spec.rpartition(os.sep)
+    if above and not path.is_file() and user_path(above).is_dir():
+        folder = str(user_path(above).resolve())
+        if not module.endswith(".py") and _is_there(module, folder):
+            return partial(_import_module, module), folder
     if spec.endswith(".py") or os.sep in spec:
         if not path.is_file():
-            near = path.with_name(f"{path.name}.py")
-            hint = f" Did you mean {printable(str(near))}?" if near.is_file() else ""
             raise InputError(
-                f"there is no file {printable(str(path))!r} to import.{hint} Give --import a Python file or a dotted "
-                "module."
+                f"there is no file {printable(str(path))!r} to import. Give --import a Python file or a dotted module."
             )
         return partial(_import_file, path.resolve()), str(path.resolve().parent)
     here = str(Path.cwd())

@@ -14,7 +14,7 @@ from user_code import HEADER, LINEAR, builder, forgetting, write
 
 from resbench import registry
 from resbench.errors import InputError, ModelError
-from resbench.plugins import code_of, import_code, load_installed, specs_of, with_code
+from resbench.plugins import bundle_of, code_of, import_code, load_installed, specs_of, with_code
 from resbench.registry import create_model, list_models, model_entry
 from resbench.source_files import source_digest
 
@@ -63,7 +63,7 @@ class TestWhereNetworksComeFrom:
         monkeypatch.chdir(tmp_path)
         assert told([spec]) == []
         entry = model_entry("mine")
-        assert specs_of([entry]) == ("my_package.nets",)
+        assert specs_of([entry]) == (f"{tmp_path}/my_package.nets",)  # another process may be elsewhere
         assert code_of(entry).startswith("my_package.nets ")
 
     def test_from_an_installed_package(self, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ class TestFaults:
             ("gone/nets.py", r"there is no file 'gone/nets\.py'"),
             ("gone.nets", r"there is no module 'gone\.nets' to import\. Give"),
             ("no name", "there is no module 'no name'"),
-            ("here/there", r"there is no file 'here/there' to import\. Did you mean here/there\.py\?"),
+            ("here/gone", "there is no file 'here/gone' to import"),
         ],
     )
     def test_code_that_is_not_there_is_refused(self, tmp_path, monkeypatch, spec, said):
@@ -212,6 +212,53 @@ class TestOtherProcesses:
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Plans a trial of a tiny folder."""
     return planner(make_tiny_folder(tmp_path_factory.mktemp("data") / "shades"))
+
+
+class TestBundles:
+    def test_hold_a_file_and_what_it_imports_and_are_imported_elsewhere(self, tmp_path, tmp_path_factory):
+        path = write(tmp_path / "nets.py", "import low_nets\n", builder("mine"))
+        write(tmp_path / "low_nets.py")
+        import_code([str(path)])
+        entry = model_entry("mine")
+        assert_moved(specs_of([entry])[0], entry, tmp_path_factory.mktemp("there"), {"nets.py", "low_nets.py"})
+
+    @pytest.mark.parametrize("spec", ["pack.nets", "pack"])
+    def test_hold_a_packages_files(self, tmp_path, tmp_path_factory, monkeypatch, spec):
+        write(tmp_path / "pack" / "__init__.py", builder("other"), "\nfrom pack import nets\n")
+        write(tmp_path / "pack" / "nets.py", "from . import low\n", builder("mine"))
+        write(tmp_path / "pack" / "low.py")
+        write(tmp_path / "pack" / "never.py")
+        monkeypatch.chdir(tmp_path)
+        import_code([spec])
+        entry = model_entry("mine" if spec == "pack.nets" else "other")
+        files = {"pack/__init__.py", "pack/nets.py", "pack/low.py"}
+        assert_moved(specs_of([entry])[0], entry, tmp_path_factory.mktemp("there"), files)
+
+    def test_an_installed_module_is_not_sent(self):
+        assert bundle_of("their.nets") is None
+
+
+def assert_moved(spec: str, entry: registry.ModelEntry, there: Path, files: set[str]) -> None:
+    """Sends what a spec means elsewhere and imports it there, where it has the same digest."""
+    bundle = bundle_of(spec)
+    assert bundle is not None
+    assert {path.relative_to(bundle.root).as_posix() for path in bundle.files} == files
+    code = code_of(entry)
+    for path in bundle.files:
+        target = there / path.relative_to(bundle.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    with forgetting():
+        for name in [name for name in registry._ENTRIES if name in ("mine", "other")]:
+            del registry._ENTRIES[name]
+        for name in [name for name in sys.modules if name.split(".")[0] in ("nets", "low_nets", "pack")]:
+            del sys.modules[name]
+        sys.path[:] = [place for place in sys.path if place not in ("", str(bundle.root))]
+        assert import_code([str(there / bundle.spec)]) == []
+        moved = model_entry(entry.name)
+        assert moved.origin is not None
+        assert moved.origin.file.is_relative_to(there)
+        assert code_of(moved) == code
 
 
 class TestTrial:

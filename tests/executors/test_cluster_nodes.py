@@ -133,6 +133,25 @@ def test_a_weights_file_reaches_a_node_by_what_it_holds(
         shipping.take_file(needs.manifest.files[0], b"weighty")
 
 
+def test_a_users_code_reaches_a_node_with_what_it_imports(
+    machines: Any, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.put", lambda value: value)
+    nets = tmp_path / "here" / "nets.py"
+    nets.parent.mkdir()
+    nets.write_text("import blocks\n")
+    (nets.parent / "blocks.py").write_text("width = 8\n")
+    needs = needs_for(replace(inputs, imports=(str(nets), "installed.nets")))
+    machines("node")
+    node, asked, _ = lead(needs, Keeper())
+    assert asked.count("take_file") == 2
+    there, installed = node.inputs.imports
+    assert installed == "installed.nets"  # a node has that already, or says that it lacks it
+    assert Path(there).is_relative_to(tmp_path / "node")
+    assert (Path(there).name, Path(there).read_text()) == ("nets.py", "import blocks\n")
+    assert (Path(there).parent / "blocks.py").read_text() == "width = 8\n"
+
+
 def test_default_weights_go_where_torch_looks_for_them(
     machines: Any, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

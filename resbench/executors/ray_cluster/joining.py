@@ -19,7 +19,7 @@ from resbench.data.cache import Decoded
 from resbench.errors import InputError
 from resbench.executors.ray_cluster.keeper import differing_software
 from resbench.executors.ray_cluster.messages import Node, Told
-from resbench.executors.ray_cluster.shipping import Manifest, ShippedFile, files_to_ship
+from resbench.executors.ray_cluster.shipping import Manifest, ShippedFile, files_to_ship, imports_there
 from resbench.inputs import Inputs
 from resbench.schema import EngineSettings, Trial
 
@@ -63,7 +63,7 @@ def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str) -> Needs:
     files = files_to_ship(inputs, trials)
     dataset = inputs.load()
     size = sum(split.images.nbytes + split.labels.nbytes for split in (dataset.train, dataset.test))
-    manifest = Manifest(first.dataset, first.dataset_fingerprint, tuple(files))
+    manifest = Manifest(first.dataset, first.dataset_fingerprint, tuple(files), imports_there(inputs))
     return Needs(run, inputs, first.engine, manifest, files, size + sum(file.size for file in files))
 
 

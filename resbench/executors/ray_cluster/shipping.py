@@ -1,4 +1,4 @@
-"""What a node must hold before trials run there, sent once a node: the decoded images, and files such as weights.
+"""What a node must hold before trials run there, sent once a node: decoded images, weights, a user's code.
 
 A trial on a node reads nothing by the driver's paths, which need not exist there. Images go by their fingerprint into
 the node's cache of decoded images, files by the sha256 of what they hold; both are checked where they arrive.
@@ -17,10 +17,12 @@ from resbench.data import cache
 from resbench.data.cache import Decoded
 from resbench.errors import InputError
 from resbench.inputs import NAMED_WEIGHTS, Inputs
+from resbench.plugins import Bundle, bundle_of
 from resbench.schema import Trial
+from resbench.source_files import DIGITS
 from resbench.untrusted import user_path
 
-WEIGHTS, DEFAULT_WEIGHTS = "weights", "default weights"
+WEIGHTS, DEFAULT_WEIGHTS, CODE = "weights", "default weights", "code"
 """What a file is for."""
 
 
@@ -30,6 +32,7 @@ class ShippedFile:
 
     role: str
     name: str
+    """Of code, with the digest of what it is part of before it, and its folders."""
     sha256: str
     size: int
 
@@ -38,6 +41,8 @@ class ShippedFile:
         """Where it stands on this machine, once it was sent."""
         if self.role == DEFAULT_WEIGHTS:  # where torchvision looks for it
             return torch_hub_checkpoints() / self.name
+        if self.role == CODE:  # files that import each other lie as they did
+            return _code() / self.name
         return cache.cache_root() / "shipped" / self.sha256[:16] / self.name
 
 
@@ -50,6 +55,24 @@ class Manifest:
     fingerprint: str
     """Of its images and labels."""
     files: tuple[ShippedFile, ...]
+    imports: tuple[str, ...] = ()
+    """What trials import: code that is sent, relative to where that goes; or modules that are installed."""
+
+
+def imports_there(inputs: Inputs) -> tuple[str, ...]:
+    """Returns what a node imports for a user's networks, as :attr:`Manifest.imports` has it."""
+    bundles = [(spec, bundle_of(spec)) for spec in inputs.imports]
+    return tuple(f"{_bundled(bundle)}/{bundle.spec}" if bundle else spec for spec, bundle in bundles)
+
+
+def _bundled(bundle: Bundle) -> str:
+    """Names the folder of a bundle."""
+    return bundle.digest[:DIGITS]
+
+
+def _code() -> Path:
+    """Returns where code goes on this machine."""
+    return cache.cache_root() / "shipped" / "code"
 
 
 def files_to_ship(inputs: Inputs, trials: Sequence[Trial]) -> dict[ShippedFile, Path]:
@@ -63,7 +86,12 @@ def files_to_ship(inputs: Inputs, trials: Sequence[Trial]) -> dict[ShippedFile, 
         paths.append((WEIGHTS, user_path(str(inputs.weights))))
     if any(trial.weights == "default" for trial in trials):
         paths.append((DEFAULT_WEIGHTS, _default_weights()))
-    return {_describe(role, path): path for role, path in paths if role == WEIGHTS or path.is_file()}
+    files = {_describe(role, path): path for role, path in paths if role == WEIGHTS or path.is_file()}
+    for bundle in filter(None, map(bundle_of, inputs.imports)):
+        for path in bundle.files:
+            name = f"{_bundled(bundle)}/{path.relative_to(bundle.root).as_posix()}"
+            files[replace(_describe(CODE, path), name=name)] = path
+    return files
 
 
 def _describe(role: str, path: Path) -> ShippedFile:
@@ -144,4 +172,11 @@ def take_file(file: ShippedFile, contents: bytes) -> None:
 def inputs_here(inputs: Inputs, manifest: Manifest) -> Inputs:
     """Returns where a trial's data are on this machine: in its cache, not where the driver has them."""
     placed: Mapping[str, str] = {file.role: str(file.place) for file in manifest.files}
-    return replace(inputs, shipped=manifest.fingerprint, data_dir=None, weights=placed.get(WEIGHTS, inputs.weights))
+    imports = tuple(str(_code() / spec) if "/" in spec else spec for spec in manifest.imports)
+    return replace(
+        inputs,
+        shipped=manifest.fingerprint,
+        data_dir=None,
+        weights=placed.get(WEIGHTS, inputs.weights),
+        imports=imports,
+    )
