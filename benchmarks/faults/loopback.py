@@ -67,7 +67,7 @@ class Loopback:
 
     folder: Path
     threads: int = 1
-    token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    token: str = field(default="", repr=False)
     """Without it nobody gets in: Ray runs whatever it is sent."""
     nodes: list[LoopbackNode] = field(default_factory=list)
     port: int = 0
@@ -130,18 +130,19 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def loopback(folder: Path, *nodes: int, threads: int = 1) -> Iterator[Loopback]:
+def loopback(folder: Path, *nodes: int, threads: int = 1, token: str = "") -> Iterator[Loopback]:
     """Starts a cluster and ends it, whatever happens.
 
     Args:
         folder: Gets the nodes' caches and what they print.
         nodes: Processors of each node.
         threads: Of torch in each trial.
+        token: What lets a driver in; made up where none is given.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A short path: it holds sockets, whose paths have at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
-        cluster = Loopback(folder, threads, scratch=Path(scratch))
+        cluster = Loopback(folder, threads, token or secrets.token_hex(32), scratch=Path(scratch))
         try:
             for cpus in nodes:
                 cluster.start_node(cpus)
