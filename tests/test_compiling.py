@@ -108,9 +108,6 @@ print(json.dumps([counted["fxgraph_cache_miss"], counted["fxgraph_cache_hit"], w
 def test_another_seed_in_another_process_finds_the_code_of_the_same_network(tmp_path: Path, monkeypatch):
     monkeypatch.delenv(CACHE)
     monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
-    # Which vector instructions there are is of no matter here, and trying them out takes torch longer than all else.
-    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "0")
-    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
     def misses_hits_and_a_weight(seed: int) -> tuple[int, int, float]:
         done = subprocess.run([sys.executable, "-c", SCRIPT, str(seed)], capture_output=True, text=True, check=True)

@@ -82,10 +82,11 @@ def test_a_trial_on_several_devices_holds_all_of_them(
     monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with device_locks(EngineSettings(device, "fp32", devices=devices)):
-        found = {path.stem for path in (tmp_path / "locks").iterdir()}
+        folder = tmp_path / "locks" / host_name()
+        found = {path.stem for path in folder.iterdir()}
         assert found == held
         for name in found:
-            with (tmp_path / "locks" / f"{name}.lock").open() as file, pytest.raises(BlockingIOError):
+            with (folder / f"{name}.lock").open() as file, pytest.raises(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

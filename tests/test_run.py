@@ -246,7 +246,8 @@ def test_the_folder_tells_what_was_planned_and_no_row_of_it_holds_a_path(results
     event = Store(results.folder).events()[0]
     assert event["event"] == "suite"
     assert {name: value for name, value in event["inputs"].items() if value is not None} == {
-        "dataset": f"folder:{folder}"
+        "dataset": f"folder:{folder}",
+        "imports": [],
     }
     assert event["suite"]["name"] == "tiny"
     assert [trial["trial_id"] for trial in event["trials"]] == list(results.trials["trial_id"])

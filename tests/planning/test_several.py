@@ -12,7 +12,7 @@ import torch
 from tiny_folder import make_tiny_folder
 
 from resbench.errors import InputError
-from resbench.planning import plan as planning
+from resbench.planning import settings as planning
 from resbench.planning.plan import Plan, plan_suite
 from resbench.planning.settings import resolve_engine
 from resbench.recipes import RECIPES
