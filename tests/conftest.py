@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +56,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Keeps what test modules and libraries hold out of the collections that precede every measurement of memory."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
-def small_heap() -> Iterator[None]:
-    """Keeps what torch and its like hold out of the collections that precede every measurement of memory."""
+def small_heap() -> None:
+    """Keeps what measuring imports besides out of them too."""
+    import fvcore.nn  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
     from resbench import registry
 
     registry.list_models()
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from resbench.training.features import FeaturePipeline
 from resbench.training.ledger import PARTS
 from resbench.trial import run_trial
 
+pytestmark = pytest.mark.usefixtures("small_heap")
+
 BATCH = 7
 """Of 32 training images: the first epoch leaves four out."""
 STEPS = TRAIN_IMAGES // BATCH
