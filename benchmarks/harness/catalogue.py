@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.harness.cluster_growth import cluster_growth
 from benchmarks.harness.compile_cache import compile_cache
 from benchmarks.harness.floor import limits
 from benchmarks.harness.growth import growth
 from benchmarks.harness.loader import pipeline
 from benchmarks.harness.modes import modes
+from benchmarks.harness.overhead import overhead
 from benchmarks.harness.rows import Benchmark, Row, Setting
 from benchmarks.harness.source_loop import source_loop
 from benchmarks.harness.startup import startup
 from benchmarks.harness.step import step
 from benchmarks.harness.timm_step import timm_step
+from benchmarks.harness.workers import workers
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ BENCHMARKS = {
     "growth": Entry(growth),
     "modes": Entry(modes, each_model=True),
     "compile": Entry(compile_cache),
+    "overhead": Entry(overhead),
+    "workers": Entry(workers),
+    "cluster": Entry(cluster_growth),
 }
 
 

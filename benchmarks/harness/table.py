@@ -12,6 +12,7 @@ from rich.markup import escape as escape_rich
 from rich.table import Table as RichTable
 
 from benchmarks.harness.rows import Row
+from benchmarks.harness.workers_plot import plot_workers
 from resbench.report.numbers import escape, significant
 from resbench.store import write_atomically
 
@@ -72,6 +73,8 @@ class Rows:
             parts.append(notes.read_text(encoding="utf-8").strip())
         for _, rows in frame.groupby(["device_name", "git_sha"], sort=False, dropna=False):
             parts += [_where(rows), _markdown(rows)]
+        if (plot := plot_workers(frame, self.folder)) is not None:
+            parts.append(f"![Wall time of a suite against the number of workers]({plot.name})")
         page = "\n\n".join(parts) + "\n"
         write_atomically(self.folder / PAGE, lambda path: path.write_text(page, encoding="utf-8"))
 

@@ -7,6 +7,7 @@ trial has one row, whatever a dying node still sends.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -147,8 +148,10 @@ class _Driver:
 
     def _hear(self) -> None:
         """Waits for what happens and takes it in; gives attempts up that have fallen silent."""
-        for event in self.cluster.wait(LOOK_AGAIN_S):
-            self._take(event)
+        events = self.cluster.wait(LOOK_AGAIN_S)
+        with self.store.together() if events else contextlib.nullcontext():  # a disk is slow, and many nodes speak
+            for event in events:
+                self._take(event)
         now = self.now()
         for number, flight in [*self.flights.items()]:
             if flight.heard_at is not None and now - flight.heard_at > SILENCE_S:
