@@ -17,6 +17,7 @@ from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
+<<<<<<< HEAD
 from resbench.planning.missing import leave_out_missing
 from resbench.planning.settings import resolve_conduct, resolve_engine
 from resbench.planning.several import check_share, notices_of
@@ -25,6 +26,25 @@ from resbench.registry import faults
 from resbench.schema import Trial, format_input
 from resbench.suite import Suite, parse_input
 from resbench.training.distributed import check_batch_norm
+=======
+from resbench.planning.several import check_layers, check_several, check_share, notices_of
+from resbench.precision import resolve_precision
+from resbench.schema import EngineSettings, Trial, format_input
+from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
+from resbench.units import parse_duration, parse_memory
+
+COMPILE_MODES = {
+    "off": None,
+    "on": "default",
+    "max-autotune": "max-autotune-no-cudagraphs",
+    "reduce-overhead": "reduce-overhead",
+}
+"""What ``compile`` may say, and the mode of ``torch.compile`` that it means; ``auto`` is one of the first two."""
+SWITCH = ("auto", "on", "off")
+WHERE_MEMORY_ENDS = ("record", "accumulate")
+"""What ``oom`` may say."""
+MEMORY_FORMATS = ("channels_last", "contiguous")
+>>>>>>> cd2aa89 (Whether batch norm can be synchronised is known before anything runs)
 
 
 @dataclass(frozen=True)
@@ -114,7 +134,7 @@ def plan_suite(
     for arm, (first, *_) in zip(arms, of_arms, strict=True):
         _check_fit(dataset, arm)
         _check_budget(arm, first, len(dataset.train) // arm.batch_size)
-        _check_batch_norm(arm, first)
+        check_layers(arm, first)
     named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
     told = [*map(str, faults()), *(f"{name} is left out: {why}" for name, why in left_out.items()), *replaced]
     return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit, *notices_of(engine)], named, left_out)
@@ -220,11 +240,6 @@ def _check_fit(dataset: Dataset, arm: PlannedArm) -> None:
         )
 
 
-def _subject(trial: Trial) -> Subject:
-    """Returns a trial's network, to be built and looked at."""
-    return Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-
-
 def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """Checks that an arm's budget buys a step; FLOPs are counted only where they are the budget's unit.
 
@@ -233,6 +248,7 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """
     flops = None
     if arm.budget.unit == "flop":
+<<<<<<< HEAD
         try:
             with torch.device("meta"):
                 flops = count_training_flops(_subject(trial).build(), trial.input)
@@ -240,18 +256,12 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
             if arm.entry.origin is None:
                 raise
             return  # a user's network can fail in any way: its trial says how, and the others run
-    plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
-
-
-def _check_batch_norm(arm: PlannedArm, trial: Trial) -> None:
-    """Checks that a network's batch norm can be synchronised, where that is going to be done.
-
-    Raises:
-        InputError: It cannot.
-    """
-    if arm.recipe.sync_batch_norm and trial.engine.devices > 1:
+=======
+        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
         with torch.device("meta"):
-            check_batch_norm(_subject(trial).build())
+            flops = count_training_flops(subject.build(), trial.input)
+>>>>>>> cd2aa89 (Whether batch norm can be synchronised is known before anything runs)
+    plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
 
 
 def _check_different(arms: Sequence[PlannedArm]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from resbench.devices import check_devices
 from resbench.errors import InputError
+from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm
 from resbench.ranks import threads_of_each
-from resbench.schema import EngineSettings
+from resbench.schema import EngineSettings, Trial
 from resbench.suite import EngineOptions
+from resbench.training.distributed import check_batch_norm
 
 
 def check_several(options: EngineOptions, device: str) -> None:
@@ -55,6 +59,18 @@ def check_share(arm: PlannedArm, engine: EngineSettings) -> None:
             f"recipe {arm.recipe.name!r} synchronises batch norm over devices, which torch does on GPUs only, and the "
             f"device is {engine.device}. Take a recipe without sync_batch_norm, or one device."
         )
+
+
+def check_layers(arm: PlannedArm, trial: Trial) -> None:
+    """Checks that a network's batch norm can be synchronised, where that is going to be done.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if arm.recipe.sync_batch_norm and trial.engine.devices > 1:
+        with torch.device("meta"):
+            subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
+            check_batch_norm(subject.build())
 
 
 def notices_of(engine: EngineSettings) -> list[str]:

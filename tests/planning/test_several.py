@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from small_trials import registering
 from tiny_folder import make_tiny_folder
+from torch import nn
 
 from resbench.errors import InputError
 from resbench.planning import settings as planning
@@ -89,6 +91,19 @@ class TestGpus:
     def test_what_is_not_there_is_refused(self, options: dict[str, Any], said: str) -> None:
         with pytest.raises(InputError, match=said):
             resolve_engine(EngineOptions(**options))
+
+    def test_batch_norm_that_does_more_cannot_be_synchronised(self, plan: MakePlan) -> None:
+        class WithActivation(nn.BatchNorm2d):
+            """Does more."""
+
+        changes = {"device": "cuda", "devices": 2, "recipe": "common_sync_bn"}
+        with registering() as add:
+            add("normalised", lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+            add("activated", lambda: nn.Sequential(nn.Conv2d(3, 4, 1), WithActivation(4)))
+            (trial,) = plan(models=["normalised"], **changes).trials
+            assert (trial.engine.devices, trial.recipe) == (2, "common_sync_bn")
+            with pytest.raises(InputError, match="1 is a WithActivation, which torch would replace"):
+                plan(models=["activated"], **changes)
 
 
 def test_one_mps_device_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
