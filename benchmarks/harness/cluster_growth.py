@@ -91,12 +91,13 @@ def rows_of(rounds: list[list[Costs]]) -> Iterator[Row]:
         detail=f"{statistics.median(costs.start_mib for costs in most):.3g} MiB with everything imported; "
         f"{last.lost} attempts lost and run again, none of the rows",
     )
+    events_a_second = statistics.median(costs.events / costs.wall_s for costs in most)
     yield row_of(
         "cluster / driver time",
         f"{subject}: from the first trial to the last row",
         [costs.wall_s for costs in most],
         unit="s",
-        detail=f"{last.events:,} events, {statistics.median(costs.events / costs.wall_s for costs in most):,.0f} a second",
+        detail=f"{last.events:,} events, {events_a_second:,.0f} a second",
     )
     yield row_of(
         "cluster / driver time a trial",

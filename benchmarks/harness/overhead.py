@@ -13,9 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from benchmarks.harness.fake_trials import chatter, empty_trial, fake_trials
@@ -24,7 +22,7 @@ from benchmarks.harness.rows import Row, Setting, row_of
 from resbench.executors import local
 from resbench.executors.ray_cluster import attempts, run_job, run_trials
 from resbench.executors.ray_cluster.attempts import bare_job
-from resbench.executors.ray_cluster.messages import Node
+from resbench.executors.ray_cluster.messages import Cluster, Node, Work
 from resbench.inputs import Inputs
 from resbench.store import Store
 
@@ -74,25 +72,36 @@ def _run_here(trials: int) -> tuple[list[float], list[float]]:
     return spans, bare
 
 
+class _Alternating:
+    """A cluster that runs a bare process before it starts a trial, and notes when it was asked and when it started."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.wait, self.end, self.preparing = cluster.wait, cluster.end, cluster.preparing
+        self.asked: list[float] = []
+        self.started: list[float] = []
+        self.bare: list[float] = []
+
+    def begin(self, attempt: int, node: Node, work: Work) -> None:
+        self.asked.append(time.perf_counter())
+        self.bare.append(bare_process_s())
+        self.started.append(time.perf_counter())
+        self.cluster.begin(attempt, node, work)
+
+
 def _run_on_a_cluster(here: Driving, trials: int) -> tuple[list[float], list[float], Node]:
-    """Returns the seconds from row to row on a node, those of as many bare processes, and the node.
+    """Returns the seconds of each trial on a node, from its start until the next may start, and of bare processes.
 
     Raises:
         RuntimeError: Trials were lost: what was timed is something else.
     """
-    ends: list[float] = []
-
-    def follow(trial: Any, kind: str, data: dict[str, Any]) -> None:
-        if kind == "trial":
-            ends.append(time.perf_counter())
-
-    store = Store(here.folder / "out", create=True)
-    planned = fake_trials(trials + 1)  # the node joins in the time of the first
+    store, cluster = Store(here.folder / "out", create=True), _Alternating(here.cluster)
     with mock.patch.object(attempts, "trial_job", empty_trial):
-        first = run_trials(planned, store, here.cluster, on_message=follow, conduct=here.conduct)
-    if first is None or len(ends) != len(planned):
-        raise RuntimeError(f"{len(ends)} of {len(planned)} trials ended")
-    return [later - earlier for earlier, later in pairwise(ends)], [bare_process_s() for _ in ends[1:]], first.node
+        first = run_trials(fake_trials(trials + 1), store, cluster, conduct=here.conduct)
+    if first is None or len(cluster.asked) != trials + 1:
+        raise RuntimeError(f"{len(cluster.asked)} attempts at {trials + 1} trials")
+    spans = [asked - started for started, asked in zip(cluster.started, cluster.asked[1:], strict=False)]
+    return spans, cluster.bare[1:], first.node
 
 
 def _messages(here: Driving, node: Node, times: int) -> Row:
