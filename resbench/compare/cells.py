@@ -132,6 +132,14 @@ def differing(base: MeasuredCell, new: MeasuredCell, columns: Sequence[str]) -> 
     return found
 
 
+def mixed(base: MeasuredCell, new: MeasuredCell) -> list[str]:
+    """Returns the columns of ``SPEED`` in which the seeds of one cell differ: a mean of theirs is no machine's time.
+
+    Those in which the two cells differ from each other are left to :func:`differing`.
+    """
+    return [column for column in SPEED if base.known[column] == new.known[column] and len(new.known[column]) > 1]
+
+
 def explain(base: MeasuredCell, new: MeasuredCell, columns: Sequence[str]) -> str:
     """Names the columns that differ, with both values."""
 

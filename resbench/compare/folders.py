@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, read_cells
+from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, mixed, read_cells
 from resbench.compare.judging import SIGNIFICANCE, judge
 from resbench.compare.matching import pair_cells
 from resbench.compare.metrics import METRICS, Limit, Metric, Thresholds, limit_of, noise_floors
@@ -105,6 +105,9 @@ def _compare_cells(base: MeasuredCell, new: MeasuredCell, limits: Limits) -> Ite
         return
     speed = differing(base, new, SPEED)
     other_machine = explain(base, new, speed)
+    if not speed and (several := mixed(base, new)):
+        speed = several
+        other_machine = f"its seeds ran on different machines: {explain(base, new, several)}"
     for metric in METRICS:
         left, right = base.values(metric), new.values(metric)
         if left and right and (metric.is_accuracy or not speed):

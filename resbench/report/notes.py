@@ -15,6 +15,16 @@ SUSPECT = "†"
 IN_PARTS = "‡"
 """Marks a figure of a model whose batches ran in parts."""
 
+MACHINE = {
+    "host_cpu": "processor",
+    "driver": "driver",
+    "torch": "torch",
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "cpu_threads": "threads",
+}
+"""What one table's trials may differ in and still be learnt alike, with words for it; the device itself they share."""
+
 _MOST_SEEDS = 3
 """Suspect seeds of a model whose reasons a note gives; ``trials.csv`` has all."""
 
@@ -30,7 +40,24 @@ def table_notes(group: Group, columns: Collection[str] = tuple(HEADERS)) -> list
     if any(record["ok"] < record["planned"] for record in group.rows):
         notes.append("Trials that did not end ok enter no mean.")
     in_parts = _in_parts(group) if OF_WHOLE_BATCHES & {*columns} else ()
-    return [*notes, *_suspect(group), *in_parts]
+    return [*notes, *_machines(group), *_suspect(group), *in_parts]
+
+
+def _machines(group: Group) -> Iterator[str]:
+    """Says where the trials of a table did not all run on one machine with one software."""
+    found = {
+        words: sorted({str(value) for label in group.labels for value in group.ok(label, column)})
+        for column, words in MACHINE.items()
+    }
+    differing = [f"{words} {' or '.join(values)}" for words, values in found.items() if len(values) > 1]
+    if not differing:
+        return
+    apart = [label for label in group.labels if any(len({*group.ok(label, column)}) > 1 for column in MACHINE)]
+    means = f" A mean of {names(apart)} is over several of them and no machine's figure." if apart else ""
+    yield (
+        f"These trials did not run on one machine: {'; '.join(differing)}. Times and memory of different ones are not "
+        f"compared, here only shown.{means}"
+    )
 
 
 def _accuracy_notes(group: Group) -> list[str]:

@@ -191,3 +191,26 @@ def test_pairing_looks_at_each_cell_a_fixed_number_of_times(
 def test_a_record_of_each_seed_counts_once() -> None:
     base = results_of(*seeds("test_accuracy", 0.9, 0.91), *seeds("test_accuracy", 0.5, 0.6))
     assert compare(base, base).rows[0].base == pytest.approx(55.0)
+
+
+def test_the_mean_of_seeds_that_ran_on_different_machines_is_compared_with_no_other() -> None:
+    fast, slow = ({"host_cpu": name, "node": name} for name in ("fast", "slow"))
+    records = [
+        *seeds("train_images_per_second", 100.0, 100.0, **fast),
+        make_record(make_trial("resnet34", 2), train_images_per_second=50.0, **slow),
+    ]
+    rows = {row.metric: row for row in compare(results_of(*records), results_of(*records)).rows}
+    assert rows["train images/s"].verdict == NOT
+    assert rows["train images/s"].notes == (
+        "its seeds ran on different machines: host_cpu: fast/slow -> fast/slow",
+    )
+    assert rows["test accuracy (%)"].verdict == SAME
+
+
+def test_seeds_on_different_nodes_of_one_kind_are_compared() -> None:
+    records = [
+        make_record(make_trial("resnet34", seed), train_images_per_second=100.0, node=f"node{seed}")
+        for seed in range(3)
+    ]
+    rows = verdicts(compare(results_of(*records), results_of(*records)))
+    assert rows["train images/s"] == SAME

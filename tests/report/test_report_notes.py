@@ -59,3 +59,19 @@ def test_many_suspect_seeds_are_counted(tmp_path):
 
 def test_a_suspect_trial_without_a_reason_says_so(tmp_path):
     assert "seed 0: no reason recorded" in notes_of(tmp_path, *accuracies("a", 0.9, verdict="suspect"))
+
+
+def test_trials_of_different_machines_in_one_table_are_told_apart(tmp_path):
+    alike = notes_of(tmp_path / "alike", *accuracies("a", 0.9, 0.8), *accuracies("b", 0.9, 0.8))
+    mixed = [*accuracies("a", 0.9, host_cpu="fast"), *accuracies("b", 0.9, 0.8, host_cpu="slow")]
+    notes = notes_of(tmp_path / "mixed", *mixed)
+    assert "did not run on one machine" not in alike
+    assert "did not run on one machine: processor fast or slow. Times and memory of different ones are not" in notes
+    assert "is over several of them" not in notes
+
+
+def test_a_mean_over_seeds_of_different_machines_is_named(tmp_path):
+    records = accuracies("a", 0.9, 0.8, 0.7)
+    records[2]["host_cpu"] = "another"
+    notes = notes_of(tmp_path, *records, *accuracies("b", 0.9, 0.8))
+    assert "A mean of a is over several of them and no machine's figure." in notes
