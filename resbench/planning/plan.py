@@ -17,34 +17,13 @@ from resbench.measure.flops import count_training_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
-<<<<<<< HEAD
 from resbench.planning.missing import leave_out_missing
 from resbench.planning.settings import resolve_conduct, resolve_engine
-from resbench.planning.several import check_share, notices_of
+from resbench.planning.several import check_layers, check_share, notices_of
 from resbench.plugins import code_of, import_code, specs_of
 from resbench.registry import faults
 from resbench.schema import Trial, format_input
 from resbench.suite import Suite, parse_input
-from resbench.training.distributed import check_batch_norm
-=======
-from resbench.planning.several import check_layers, check_several, check_share, notices_of
-from resbench.precision import resolve_precision
-from resbench.schema import EngineSettings, Trial, format_input
-from resbench.suite import EngineOptions, RunOptions, Suite, parse_input
-from resbench.units import parse_duration, parse_memory
-
-COMPILE_MODES = {
-    "off": None,
-    "on": "default",
-    "max-autotune": "max-autotune-no-cudagraphs",
-    "reduce-overhead": "reduce-overhead",
-}
-"""What ``compile`` may say, and the mode of ``torch.compile`` that it means; ``auto`` is one of the first two."""
-SWITCH = ("auto", "on", "off")
-WHERE_MEMORY_ENDS = ("record", "accumulate")
-"""What ``oom`` may say."""
-MEMORY_FORMATS = ("channels_last", "contiguous")
->>>>>>> cd2aa89 (Whether batch norm can be synchronised is known before anything runs)
 
 
 @dataclass(frozen=True)
@@ -248,19 +227,14 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """
     flops = None
     if arm.budget.unit == "flop":
-<<<<<<< HEAD
+        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
         try:
             with torch.device("meta"):
-                flops = count_training_flops(_subject(trial).build(), trial.input)
+                flops = count_training_flops(subject.build(), trial.input)
         except Exception:
             if arm.entry.origin is None:
                 raise
             return  # a user's network can fail in any way: its trial says how, and the others run
-=======
-        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-        with torch.device("meta"):
-            flops = count_training_flops(subject.build(), trial.input)
->>>>>>> cd2aa89 (Whether batch norm can be synchronised is known before anything runs)
     plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
 
 

@@ -98,8 +98,8 @@ def _check_executor(options: RunOptions, concurrent_seeds: int) -> None:
     for_ray = {"ray_address": options.ray_address, "cpus_per_trial": options.cpus_per_trial}
     given = [name for name, value in for_ray.items() if value is not None]
     if options.executor == "local" and given:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise InputError(f"{flags} is for trials on a Ray cluster. Give --executor ray too, or leave it out.")
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{flags}: for trials on a Ray cluster. Give --executor ray too, or leave that out.")
     if options.executor == "ray" and concurrent_seeds > 1:
         raise InputError(
             f"concurrent_seeds is {concurrent_seeds} and the executor is ray, which gives each trial a GPU of its own. "

@@ -35,6 +35,7 @@ Invoke = Callable[..., Result]
                 *("--train-images", "--test-images", "--no-cache-features"),
                 *("--concurrent-seeds", "--trial-timeout", "--oom", "--memory-limit", "--checkpoint-every"),
                 *("--calibrate", "--no-calibrate", "--estimate", "--no-estimate", "--retry-failed", "--tensorboard"),
+                *("--executor", "--ray-address", "--cpus-per-trial", "--retries"),
             ],
         ),
         (["report"], ["folders", "--format", "--columns", "--names", "--out"]),

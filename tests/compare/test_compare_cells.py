@@ -201,9 +201,7 @@ def test_the_mean_of_seeds_that_ran_on_different_machines_is_compared_with_no_ot
     ]
     rows = {row.metric: row for row in compare(results_of(*records), results_of(*records)).rows}
     assert rows["train images/s"].verdict == NOT
-    assert rows["train images/s"].notes == (
-        "its seeds ran on different machines: host_cpu: fast/slow -> fast/slow",
-    )
+    assert rows["train images/s"].notes == ("its seeds ran on different machines: host_cpu: fast/slow -> fast/slow",)
     assert rows["test accuracy (%)"].verdict == SAME
 
 

@@ -13,9 +13,9 @@ from resbench.schema import Trial
 class Suite:
     """A suite under a clock that goes where it is told to go."""
 
-    def __init__(self, *trials: Trial, expected_s: Mapping[str, float] | None = None, together: int = 1) -> None:
+    def __init__(self, *trials: Trial, expected_s: Mapping[str, float] | None = None, **how: Any) -> None:
         self.time = 0.0
-        self.left = TimeLeft(trials, expected_s=expected_s, together=together, now=lambda: self.time)
+        self.left = TimeLeft(trials, expected_s=expected_s, now=lambda: self.time, **how)
 
     def begin(self, trial: Trial, *, after: float = 0.0) -> None:
         self.time += after
@@ -174,3 +174,23 @@ def test_seeds_that_run_together_count_once() -> None:
     suite.progress(seeds[4], 0.5, 25.0)
     suite.progress(seeds[5], 0.5, 35.0)
     assert suite.left.of_suite() == 35 + 100
+
+
+def test_trials_on_a_cluster_share_what_is_left_and_none_ends_before_the_longest() -> None:
+    trials = [make_trial("cnn", seed) for seed in range(6)]
+    suite = Suite(*trials, expected_s={trial.trial_id: 60.0 for trial in trials}, side_by_side=True)
+    assert suite.left.of_suite() == 360  # nobody knows yet how many run at once
+    for trial in trials[:3]:
+        suite.begin(trial)
+    assert suite.left.of_suite() == 120
+    suite.end(trials[0], after=60)
+    suite.end(trials[1])
+    suite.begin(trials[3])
+    suite.begin(trials[4])
+    suite.progress(trials[2], 0.1, 90.0)
+    assert suite.left.of_suite() == pytest.approx((90 + 60 + 60 + 60) / 3)
+    for trial in trials[3:5]:
+        suite.end(trial, after=30)
+    suite.begin(trials[5])
+    suite.end(trials[5], after=1)
+    assert suite.left.of_suite() == pytest.approx(29)  # the longest, whatever its share
