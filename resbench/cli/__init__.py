@@ -1,7 +1,8 @@
 """The command line.
 
-Exit codes: 0 all well; 1 ``compare`` found a regression, or ``reproduce`` is not within noise; 2 bad usage or input;
-3 planned trials failed or are missing, or an instrument is wrong; 4 nothing measured or comparable; 130 interrupted.
+Exit codes: 0 all well; 1 ``compare`` found a regression, ``check`` found a fault, or ``reproduce`` is not within noise;
+2 bad usage or input; 3 planned trials failed or are missing, or an instrument is wrong; 4 nothing measured or
+comparable; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import signal
 
 import typer
 
+from resbench.cli.checking import check
 from resbench.cli.reading import compare, env, list_command, report
 from resbench.cli.running import bench, profile, reproduce
 
@@ -22,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_command)
-for _verb in (bench, profile, report, compare, reproduce, env):
+for _verb in (bench, profile, check, report, compare, reproduce, env):
     app.command()(_verb)
 
 

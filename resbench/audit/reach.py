@@ -1,0 +1,133 @@
+"""What gradients reach in a network, and which parameters change its logits at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resbench.audit.words import apart
+from resbench.data.pipeline import Batch
+
+ROUNDING = 1e-4
+"""Relative change of logits up to which it may be rounding."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Names of parameters, those that stand under several names once."""
+
+    trained: list[str]
+    """Those that require a gradient."""
+    frozen: list[str]
+    without: list[str]
+    """Trained ones that change the logits and get no gradient: something on the way to them detaches."""
+    zero: list[str]
+    """Trained ones that change the logits of training and whose gradient is 0 throughout."""
+    unused: list[str]
+    """Trained ones that change no logit."""
+    unused_frozen: list[str]
+    detached: bool
+    """Whether the logits carry no gradient at all, though something is trained."""
+
+
+def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate: float) -> Reach:
+    """Trains a network for a few steps and looks at the gradients of every parameter.
+
+    One step is not enough: where the last batch norm of a residual branch starts at 0, as it should, everything before
+    it in the branch has a gradient of 0 in the first step. So a parameter counts as reached where any step gives it a
+    gradient with a number other than 0; its value does not count. A bias before batch norm, which cancels it, may have
+    none. Frozen ones are looked at in a second network, whose
+    every parameter is trained. Those that no gradient reaches are changed one at a time: either a logit changes too, or
+    they are not used.
+
+    Args:
+        build: Makes the network, the same each time.
+        batches: Images and labels, one batch a step.
+        rate: Learning rate of the steps; plain SGD.
+    """
+    network = build()
+    named = dict(network.named_parameters())
+    trained = [name for name, parameter in named.items() if parameter.requires_grad]
+    frozen = [name for name, parameter in named.items() if not parameter.requires_grad]
+    got, detached = _gradients(network, batches, rate) if trained else ({}, False)
+    silent = [name for name in trained if not got.get(name)]
+    used = _used(network, silent, batches[0][0])
+    thawed = build() if frozen else network
+    reached: dict[str, bool] = {}
+    if frozen:
+        for parameter in thawed.parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_(True)
+        reached, _ = _gradients(thawed, batches, rate)
+    still = [name for name in frozen if not reached.get(name)]
+    used_frozen = _used(thawed, still, batches[0][0])
+    return Reach(
+        trained=trained,
+        frozen=frozen,
+        without=[name for name in silent if name in used and name not in got],
+        zero=[name for name in silent if name in got and used.get(name)],
+        unused=[name for name in silent if name not in used],
+        unused_frozen=[name for name in still if name not in used_frozen],
+        detached=detached,
+    )
+
+
+def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tuple[dict[str, bool], bool]:
+    """Returns who got a gradient, and whether any number of it was not 0; and whether the logits carry none."""
+    got: dict[str, bool] = {}
+    network.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for images, labels in batches:
+            network.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(network(images).float(), labels)
+            if not loss.requires_grad:
+                return got, True
+            loss.backward()
+            with torch.no_grad():
+                for name, parameter in network.named_parameters():
+                    if parameter.grad is not None:
+                        got[name] = got.get(name, False) or bool(parameter.grad.any())
+                        parameter -= rate * parameter.grad
+    network.zero_grad(set_to_none=True)
+    return got, False
+
+
+def _used(network: nn.Module, names: Sequence[str], images: torch.Tensor) -> dict[str, bool]:
+    """Returns the parameters of these that change a logit when they are changed, and whether they do in training."""
+    if not names:
+        return {}
+    named = dict(network.named_parameters())
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def logits(training: bool, changed: dict[str, torch.Tensor]) -> torch.Tensor:
+        network.load_state_dict(state, strict=False)
+        _set(network, changed)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return network.train(training)(images).float()
+
+    before = {training: logits(training, {}) for training in (True, False)}
+    generator = torch.Generator().manual_seed(0)
+    used: dict[str, bool] = {}
+    for name in names:
+        was = named[name].detach().clone()
+        noise = torch.randn(was.shape, generator=generator) if was.is_floating_point() else torch.ones_like(was)
+        changed = {name: was + noise.to(was.dtype)}
+        in_training = apart(logits(True, changed), before[True]) > ROUNDING
+        if in_training or not torch.equal(logits(False, changed), before[False]):
+            used[name] = in_training
+        _set(network, {name: was})
+    return used
+
+
+@torch.no_grad()
+def _set(network: nn.Module, values: dict[str, torch.Tensor]) -> None:
+    """Writes values into parameters."""
+    named = dict(network.named_parameters())
+    for name, value in values.items():
+        named[name].copy_(value)
