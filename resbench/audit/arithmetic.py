@@ -9,12 +9,21 @@ import torch
 from resbench.audit.case import Case, eval_logits
 from resbench.audit.findings import Outcome, failed, passed, warned
 from resbench.audit.modes import SAME
-from resbench.audit.words import apart, far
-from resbench.measure.flops import count_forward_flops, count_training_flops, measure_complexity
+from resbench.audit.words import apart, far, names
+from resbench.measure.flops import TOLERANCE, count_forward_flops, count_training_flops, measure_complexity
 from resbench.training.forward import forward_pass
 
 PLAUSIBLE = (2.0, 3.05)
 """Training over forward FLOPs of a network that is trained whole: backward twice forward, but for the first layer."""
+_FVCORE_ALONE = (
+    "adaptive_avg_pool2d",
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "upsample_bilinear2d",
+)
+"""What fvcore counts and FlopCounterMode does not."""
 NEAR_BF16 = 0.15
 """Relative distance (L2) of bf16 logits from fp32 ones, up to which rounding of 8 bits explains it."""
 
@@ -25,9 +34,31 @@ def flops(case: Case) -> Outcome:
         complexity = measure_complexity(case.subject.build, case.shape)
     if not complexity.macs:
         return warned("no multiply-adds of convolutions or linear layers are counted")
-    disagreement = complexity.disagreement
     counted = f"{complexity.macs:,} MACs an image"
-    return warned(f"{counted}; {disagreement}") if disagreement else passed(counted)
+    if complexity.disagreement is None:
+        return passed(counted)
+    if complexity.macs_fvcore is None:
+        return warned(f"{counted}; {complexity.disagreement}")
+    agree, why = _explained(case, complexity.macs)
+    said = f"{counted}; {complexity.disagreement}{why}"
+    return passed(said) if agree else warned(said)
+
+
+def _explained(case: Case, macs: int) -> tuple[bool, str]:
+    """Returns whether the counters agree on the operators that both count, and in words why their totals differ."""
+    from fvcore.nn import FlopCountAnalysis
+
+    analysis = FlopCountAnalysis(case.build().eval(), case.images(1))
+    analysis = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    by_operator = analysis.by_operator()
+    alone = [operator for operator, number in by_operator.items() if number and operator in _FVCORE_ALONE]
+    shared = sum(number for operator, number in by_operator.items() if operator not in _FVCORE_ALONE)
+    missed = [operator.removeprefix("aten::") for operator in analysis.unsupported_ops() if "attention" in operator]
+    if missed:
+        return False, f", for it does not know {names(missed)}"
+    if abs(shared / macs - 1) <= TOLERANCE:
+        return True, f", all of it in {names(alone)}"
+    return False, f", and {shared / macs - 1:+.1%} in convolutions and linear layers"
 
 
 def backward_flops(case: Case) -> Outcome:

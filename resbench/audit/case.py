@@ -113,5 +113,5 @@ def plain_step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, *
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.grad is not None:
-                parameter -= STEP_RATE * parameter.grad
+                parameter.sub_(STEP_RATE * parameter.grad)
     return float(loss.detach())

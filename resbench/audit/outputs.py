@@ -23,9 +23,10 @@ def logits(case: Case) -> Outcome:
 def train_output(case: Case) -> Outcome:
     """In training mode the output is finite float logits (N, classes) too, for two images and a batch."""
     network = case.build()
-    faults = [
-        _fault(case, train_logits(network, case.images(count)).detach(), count) for count in _counts(case) if count > 1
-    ]
+    with torch.no_grad():
+        faults = [
+            _fault(case, train_logits(network, case.images(count)), count) for count in _counts(case) if count > 1
+        ]
     return failed("; ".join(filter(None, faults))) if any(faults) else passed()
 
 

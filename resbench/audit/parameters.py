@@ -115,7 +115,8 @@ def registered(case: Case) -> Outcome:
     network = case.build()
     known = {id(one) for one in (*network.modules(), *network.parameters(), *network.buffers())}
     train_logits(network, case.images())
-    hidden, loose = [], []
+    hidden: list[str] = []
+    loose: list[str] = []
     for name, module in network.named_modules():
         for attribute, value in vars(module).items():
             if attribute in ("_parameters", "_buffers", "_modules") or attribute.endswith("_hooks"):

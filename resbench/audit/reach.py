@@ -92,7 +92,7 @@ def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tup
                 for name, parameter in network.named_parameters():
                     if parameter.grad is not None:
                         got[name] = got.get(name, False) or bool(parameter.grad.any())
-                        parameter -= rate * parameter.grad
+                        parameter.sub_(rate * parameter.grad)
     network.zero_grad(set_to_none=True)
     return got, False
 
@@ -102,6 +102,14 @@ def _used(network: nn.Module, names: Sequence[str], images: torch.Tensor) -> dic
     if not names:
         return {}
     named = dict(network.named_parameters())
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(like: torch.Tensor) -> torch.Tensor:
+        drawn = torch.randn(like.shape, generator=generator) if like.is_floating_point() else torch.ones_like(like)
+        return drawn.to(like.dtype)
+
+    # All of them are moved first: a gamma that stays at 0 would hide everything before it.
+    _set(network, {name: named[name].detach() + noise(named[name]) for name in names})
     state = {name: value.clone() for name, value in network.state_dict().items()}
 
     def logits(training: bool, changed: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -112,12 +120,10 @@ def _used(network: nn.Module, names: Sequence[str], images: torch.Tensor) -> dic
             return network.train(training)(images).float()
 
     before = {training: logits(training, {}) for training in (True, False)}
-    generator = torch.Generator().manual_seed(0)
     used: dict[str, bool] = {}
     for name in names:
         was = named[name].detach().clone()
-        noise = torch.randn(was.shape, generator=generator) if was.is_floating_point() else torch.ones_like(was)
-        changed = {name: was + noise.to(was.dtype)}
+        changed = {name: was + noise(was)}
         in_training = apart(logits(True, changed), before[True]) > ROUNDING
         if in_training or not torch.equal(logits(False, changed), before[False]):
             used[name] = in_training
