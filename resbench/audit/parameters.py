@@ -28,9 +28,18 @@ def gradients(case: Case) -> Outcome:
         faults.append(f"no gradient reaches {names(reach.without)}, on which the logits depend: they are detached")
     if reach.zero:
         faults.append(f"the gradient is 0 in every step for {names(reach.zero)}, on which the logits depend")
+    if reach.not_finite:
+        faults.append(f"the gradient is not finite for {names(reach.not_finite)}")
     if faults:
         return failed("; ".join(faults))
-    return passed(f"{len(reach.trained) - len(reach.unused):,} of {counted(reach.trained, 'trained parameter tensor')}")
+    said = f"{len(reach.trained) - len(reach.unused):,} of {counted(reach.trained, 'trained parameter tensor')}"
+    if reach.cancelled:
+        said += f"; batch norm cancels {_biases(len(reach.cancelled))}: {names(reach.cancelled)}"
+    return passed(said)
+
+
+def _biases(number: int) -> str:
+    return "1 bias" if number == 1 else f"{number:,} biases"
 
 
 def unused_parameters(case: Case) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from torch import nn
 from resbench.audit.words import apart
 from resbench.data.pipeline import Batch
 
+CANCELLED = 1e-4
+"""The largest gradient of a bias over that of its weight, below which it is rounding: others are about as large."""
 ROUNDING = 1e-4
 """Relative change of logits up to which it may be rounding."""
 
@@ -27,6 +30,10 @@ class Reach:
     """Trained ones that change the logits and get no gradient: something on the way to them detaches."""
     zero: list[str]
     """Trained ones that change the logits of training and whose gradient is 0 throughout."""
+    not_finite: list[str]
+    """Trained ones whose gradient is infinite or not a number in some step."""
+    cancelled: list[str]
+    """Trained ones whose gradient is nothing but rounding beside that of the same module's weight."""
     unused: list[str]
     """Trained ones that change no logit."""
     unused_frozen: list[str]
@@ -57,7 +64,7 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
     silent = [name for name in trained if not got.get(name)]
     used = _used(network, silent, batches[0][0])
     thawed = build() if frozen else network
-    reached: dict[str, bool] = {}
+    reached: dict[str, float] = {}
     if frozen:
         for parameter in thawed.parameters():
             if parameter.is_floating_point():
@@ -70,15 +77,26 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
         frozen=frozen,
         without=[name for name in silent if name in used and name not in got],
         zero=[name for name in silent if name in got and used.get(name)],
+        not_finite=[name for name in trained if math.isinf(got.get(name, 0.0))],
+        cancelled=[name for name in trained if _is_rounding(name, got)],
         unused=[name for name in silent if name not in used],
         unused_frozen=[name for name in still if name not in used_frozen],
         detached=detached,
     )
 
 
-def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tuple[dict[str, bool], bool]:
-    """Returns who got a gradient, and whether any number of it was not 0; and whether the logits carry none."""
-    got: dict[str, bool] = {}
+def _is_rounding(name: str, got: dict[str, float]) -> bool:
+    """Returns whether a bias's gradient is too small beside that of its weight to be one: batch norm cancels it."""
+    layer, _, kind = name.rpartition(".")
+    return kind == "bias" and 0 < got.get(name, 0.0) < CANCELLED * got.get(f"{layer}.weight".lstrip("."), 0.0)
+
+
+def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tuple[dict[str, float], bool]:
+    """Returns the largest number of every gradient in any step, and whether the logits carry no gradient.
+
+    One that is not finite is infinite here, and the last step is the one in which there is any.
+    """
+    got: dict[str, float] = {}
     network.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -88,11 +106,15 @@ def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tup
             if not loss.requires_grad:
                 return got, True
             loss.backward()
+            received = {name: one for name, one in network.named_parameters() if one.grad is not None and one.numel()}
+            for name, parameter in received.items():
+                largest = float(parameter.grad.abs().max())  # type: ignore[union-attr]
+                got[name] = max(got.get(name, 0.0), largest if math.isfinite(largest) else math.inf)
+            if math.inf in got.values():
+                break
             with torch.no_grad():
-                for name, parameter in network.named_parameters():
-                    if parameter.grad is not None:
-                        got[name] = got.get(name, False) or bool(parameter.grad.any())
-                        parameter.sub_(rate * parameter.grad)
+                for parameter in received.values():
+                    parameter.sub_(rate * parameter.grad)  # type: ignore[operator]
     network.zero_grad(set_to_none=True)
     return got, False
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from audit_cases import BY_NAME
 
 from resbench import registry
 from resbench.audit.case import Case
-from resbench.audit.catalogue import CHECKS, run_check
+from resbench.audit.catalogue import run_check
 from resbench.audit.findings import Outcome
 from resbench.measure.profile import Subject
 from resbench.schema import EngineSettings
-
-BY_NAME = {check.name: check for check in CHECKS}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Networks whose modes, state or speed is broken in one respect; see `tiny`."""
+"""Networks whose modes, state or speed is broken in one respect; see `broken_networks`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tiny import WIDTH, Tiny
+from broken_networks import WIDTH, Tiny
 
 # Modes -------------------------------------------------------------------------------------------------------
 
