@@ -23,6 +23,8 @@ FAULT = 1
 """Exit code where a check failed."""
 JSON_VERSION = 1
 
+_MARGIN = 6
+"""Columns of the terminal that stand around themes and checks."""
 _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skipped": ("-", "dim")}
 
 
@@ -44,8 +46,9 @@ def check(
 ) -> None:
     """Audit networks before hours are spent on training them; exit code 1 where a check failed.
 
-    Outputs, gradients, modes, state, counted FLOPs, compiling, a dozen steps of training: each network is checked in a
-    process of its own. A warning is what should be known before training, and no fault.
+    Outputs, gradients, modes, state, counted FLOPs, compiling, a dozen steps of
+    training: each network is checked in a process of its own. A warning is no
+    fault, but should be known before training.
     """
     if list_checks:
         _print_checks(as_json)
@@ -115,17 +118,23 @@ def _print_audit(audit: Audit) -> None:
 
 
 def _marks(findings: list[Finding]) -> Table:
-    """Returns the checks by theme, each behind its mark."""
+    """Returns the checks by theme, each behind its mark; no name is broken over two lines."""
+    themes = list(dict.fromkeys(finding.theme for finding in findings))
+    width = out.width - max(map(len, themes)) - _MARGIN
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column()
-    for theme in dict.fromkeys(finding.theme for finding in findings):
-        cells = [
-            Text.assemble(_MARKS[finding.verdict], " ", finding.check.replace(" ", "\N{NO-BREAK SPACE}"))
-            for finding in findings
-            if finding.theme == theme
-        ]
-        table.add_row(theme, Text("  ").join(cells))
+    table.add_column(no_wrap=True, style="dim", min_width=max(map(len, themes)))
+    table.add_column(no_wrap=True)
+    for theme in themes:
+        lines = [Text()]
+        for finding in findings:
+            if finding.theme != theme:
+                continue
+            cell = Text.assemble("  " if lines[-1].plain else "", _MARKS[finding.verdict], f" {finding.check}")
+            if lines[-1].plain and len(lines[-1]) + len(cell) > width:
+                lines.append(Text())
+                cell = cell[2:]
+            lines[-1].append_text(cell)
+        table.add_row(theme, Group(*lines))
     return table
 
 
