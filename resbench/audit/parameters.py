@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from resbench.audit.case import Case, eval_logits, plain_step, train_logits
 from resbench.audit.findings import Outcome, failed, passed, warned
@@ -81,6 +82,8 @@ def unused_modules(case: Case) -> Outcome:
 
 def _is_empty(module: nn.Module) -> bool:
     """Returns whether a module does nothing that could be missed."""
+    if isinstance(module, _DropoutNd):
+        return module.p == 0  # it may be there for its number, which fused attention is given
     return isinstance(module, nn.Identity) or (
         isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict) and not len(module)
     )

@@ -36,13 +36,15 @@ def own_line(frames: Iterable[tuple[str, int | None]]) -> str:
         frames: File and line, the innermost last.
 
     Returns:
-        The file's last two parts and the line; empty where no frame is a network's.
+        The file, from its package on where it is installed and else its last two parts, and the line; empty where no
+        frame is a network's.
     """
     own = [(filename, line) for filename, line in frames if is_own(filename)]
     if not own:
         return ""
     filename, line = own[-1]
-    return f"{'/'.join(Path(filename).parts[-2:])}:{line}"
+    package = filename.rpartition("-packages/")[2]
+    return f"{package if package != filename else '/'.join(Path(filename).parts[-2:])}:{line}"
 
 
 def describe(error: BaseException) -> str:

@@ -78,18 +78,20 @@ def audit_models(
 def _audit(subject: Subject, compiling: str, log: Path) -> Audit:
     """Audits one network in a process of its own."""
     audit = empty_audit(subject, compiling)
-    running: list[tuple[str, str]] = []
+    running, whole = ("process", "builder"), False
 
     def keep(kind: str, data: dict[str, Any]) -> None:
+        nonlocal running, whole
         if kind == "check":
-            running[:] = [(data["check"], data["theme"])]
-        if kind == "finding":
-            running.clear()
+            running = data["check"], data["theme"]
+        elif kind == "finding":
             audit.findings.append(Finding(**data))
+        elif kind == "done":
+            whole = True
 
     ended = run_in_process(run_audit, (subject, compiling), log=log, on_message=keep)
-    if ended.code or running or not audit.findings:
-        check, theme = running[0] if running else ("process", "builder")
+    if not whole:  # how a process ends that has said everything is of no interest
+        check, theme = running
         audit.findings.append(Finding(check, theme, "fail", f"{ended}; what comes after was not checked", 0.0))
     return audit
 
@@ -111,7 +113,10 @@ def empty_audit(subject: Subject, compiling: str) -> Audit:
 
 
 def run_audit(subject: Subject, compiling: str, emit: Emit) -> None:
-    """Runs every check on one network in this process; emits ``check`` before and ``finding`` after each."""
+    """Runs every check on one network in this process; emits ``check`` before and ``finding`` after each.
+
+    At the end it emits ``done``.
+    """
     from resbench.audit.case import Case
     from resbench.audit.catalogue import CHECKS, run_check
     from resbench.precision import apply_precision
@@ -128,3 +133,4 @@ def run_audit(subject: Subject, compiling: str, emit: Emit) -> None:
         detail = outcome.detail if outcome else f"needs the check {missing[0]!r}"
         finding = Finding(check.name, check.theme, verdicts[check.name], detail, time.perf_counter() - began)
         emit("finding", asdict(finding))
+    emit("done", {})

@@ -36,6 +36,7 @@ def test_the_innermost_line_of_the_network_counts() -> None:
     frames = [("/a/nets/mine.py", 3), ("/a/nets/parts.py", 7), (torch.nn.modules.conv.__file__, 500)]
     assert own_line(frames) == "nets/parts.py:7"
     assert own_line(frames[2:]) == ""
+    assert own_line([("/x/lib/python3.11/site-packages/timm/layers/drop.py", 9)]) == "timm/layers/drop.py:9"
 
 
 def test_an_error_inside_a_layer_names_the_layer() -> None:

@@ -32,7 +32,7 @@ def test_a_network_is_audited_in_a_process_of_its_own() -> None:
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Subject, str]]:
-    """Checks nothing: cnn passes its only check, resnet34 is killed in its second, resnet50 before any."""
+    """Checks nothing: cnn passes its one check and ends late, resnet34 is killed in its second, resnet50 before any."""
     asked: list[tuple[Subject, str]] = []
 
     def end(job: Any, arguments: Any, *, log: Path, on_message: Callable[[str, dict[str, Any]], None]) -> Exit:
@@ -45,7 +45,9 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Subject, str]]:
             )
         if name == "resnet34":
             on_message("check", {"check": "logits", "theme": "output"})
-        return Exit(0 if name == "cnn" else -11, "")
+        if name == "cnn":
+            on_message("done", {})
+        return Exit(-15 if name == "cnn" else -11, "")
 
     monkeypatch.setattr(run, "run_in_process", end)
     return asked

@@ -21,7 +21,7 @@ Invoke = Callable[..., Result]
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ([], ["list", "profile", "bench", "report", "compare", "reproduce", "env"]),
+        ([], ["list", "profile", "check", "bench", "report", "compare", "reproduce", "env"]),
         (["list"], ["[pattern]", "--json"]),
         (
             ["profile"],
@@ -40,6 +40,13 @@ Invoke = Callable[..., Result]
         ),
         (["report"], ["folders", "--format", "--columns", "--names", "--out"]),
         (["compare"], ["base", "new", "--against", "--threshold", "--json", "--markdown"]),
+        (
+            ["check"],
+            [
+                *("[models]", "--stem", "--input", "--classes", "--batch-size", "--device", "--precision", "--compile"),
+                *("--json", "--list"),
+            ],
+        ),
         (["reproduce"], ["folder", "trial_id", "--dataset", "--data-dir", "--weights", "--out"]),
         (["env"], ["--json"]),
     ],

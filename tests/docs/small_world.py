@@ -37,6 +37,7 @@ def jobs_in_this_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("resbench.executors.local.run_in_processes", run_all)
         patch.setattr("resbench.profiling.run_in_process", run_one)
+        patch.setattr("resbench.audit.run.run_in_process", run_one)
         patch.setattr("resbench.measure.latency.MAX_CALLS", 3)
         patch.setattr("resbench.measure.latency.MIN_CALLS", 3)
         patch.setattr("resbench.measure.flops.count_with_fvcore", lambda model, shape: (None, None))
