@@ -13,6 +13,7 @@ from resbench.audit.findings import Audit, Finding
 from resbench.errors import unknown
 from resbench.executors.process import run_in_process
 from resbench.planning.arms import expand_models
+from resbench.plugins import with_code
 from resbench.registry import check_stem, model_entry
 from resbench.schema import EngineSettings, format_input
 from resbench.suite import EngineOptions, parse_input
@@ -55,7 +56,7 @@ def audit_models(
         InputError: A name or a setting is wrong.
     """
     from resbench.measure.profile import Subject
-    from resbench.planning.plan import resolve_engine
+    from resbench.planning.settings import resolve_engine
 
     if compiling not in COMPILING:
         raise unknown("compile setting", compiling, COMPILING)
@@ -89,7 +90,8 @@ def _audit(subject: Subject, compiling: str, log: Path) -> Audit:
         elif kind == "done":
             whole = True
 
-    ended = run_in_process(run_audit, (subject, compiling), log=log, on_message=keep)
+    job, arguments = with_code([subject.model], run_audit, (subject, compiling))
+    ended = run_in_process(job, arguments, log=log, on_message=keep)
     if not whole:  # how a process ends that has said everything is of no interest
         check, theme = running
         audit.findings.append(Finding(check, theme, "fail", f"{ended}; what comes after was not checked", 0.0))

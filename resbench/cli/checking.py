@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from resbench.cli.exits import with_exit_codes
-from resbench.cli.options import Device, Input, Precision, Stem
+from resbench.cli.imports import import_told
+from resbench.cli.options import Device, Imports, Input, Precision, Stem
 from resbench.console import complain, count, out, print_table, say
 from resbench.errors import InputError
 
@@ -31,6 +32,7 @@ _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "re
 @with_exit_codes
 def check(
     models: Annotated[list[str] | None, typer.Argument(help="Networks; wildcards are welcome.")] = None,
+    imports: Imports = None,
     stem: Stem = "source",
     input_shape: Input = "3x32x32",
     num_classes: Annotated[int, typer.Option("--classes", min=2, help="Width of the logits.")] = 10,
@@ -57,6 +59,7 @@ def check(
         raise InputError("no network was named. Give one or more, such as `resbench check resnet34`, or '*' for all.")
     from resbench.audit.run import audit_models
 
+    import_told(imports)
     audits = audit_models(
         models,
         stem=stem or "source",

@@ -82,7 +82,7 @@ def test_on_a_processor_auto_traces_and_compiles_nothing(
     ("changes", "said"),
     [
         ({"models": ["resnt34"]}, "unknown model"),
-        ({"models": ["resnt*"]}, "unknown model pattern"),
+        ({"models": ["resnt*"]}, "no model matches"),
         ({"stem": "cfar"}, "unknown stem"),
         ({"input_shape": "32"}, "cannot read the input"),
         ({"compiling": "max-autotune"}, "unknown compile setting 'max-autotune'"),

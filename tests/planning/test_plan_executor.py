@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resbench.errors import InputError
-from resbench.planning.plan import resolve_conduct
+from resbench.planning.settings import resolve_conduct
 from resbench.suite import RunOptions, make_suite
 
 
