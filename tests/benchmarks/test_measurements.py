@@ -129,7 +129,8 @@ def test_a_second_compilation_is_measured_with_the_cache_of_the_first(monkeypatc
 
 def test_every_benchmark_has_a_name_and_yields_rows(monkeypatch):
     assert list(BENCHMARKS) == [
-        "step", "source", "pipeline", "timm", "limits", "startup", "growth", "modes", "compile",
+        "step", "source", "pipeline", "timm", "limits", "startup", "growth", "modes", "compile", "overhead", "workers",
+        "cluster",
     ]  # fmt: skip
     assert measure("modes", TINY)[0].benchmark == "bf16 / fp32"
 
