@@ -60,6 +60,7 @@ bench-harness: $(READY) ## Measure what the harness costs: ratios to a bare step
 
 faults: $(READY) ## Kill, starve and break a small suite, and compare what is left with an undisturbed run
 	$(BIN)/python -m benchmarks.faults $(if $(KILLS),--kills '$(KILLS)')
+	$(BIN)/python -m benchmarks.faults cluster
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'
