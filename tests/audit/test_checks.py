@@ -18,7 +18,7 @@ from resbench.audit.run import run_audit
 
 FAULTS: list[tuple[str, Any, str, str]] = [
     ("builds", tiny.raises, "fail", "RuntimeError: no such layer (at audit/broken_networks.py:"),
-    ("builds", tiny.no_module, "fail", "returns a method: it must return a torch.nn.Module"),
+    ("builds", tiny.no_module, "fail", "is no network: its builder returned 'method', and a torch.nn.Module is wanted"),
     ("builds", tiny.no_parameters, "fail", "no parameters"),
     ("initial weights", tiny.infinite_weight, "fail", "not finite: branch.0.weight"),
     ("initial weights", tiny.in_double, "warn", "not float32: scale (torch.float64)"),
