@@ -82,7 +82,8 @@ def test_every_flag_that_is_named_exists() -> None:
     options = {
         flag for verb in group.commands.values() for one in verb.params for flag in (*one.opts, *one.secondary_opts)
     }
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README + METHOD))
+    own = re.sub(r"^ray .*", "", README + METHOD, flags=re.MULTILINE)  # Ray's commands have flags of Ray's
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own))
     assert len(named) > 20
     assert named - options <= {"--help"}
 
