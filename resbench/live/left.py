@@ -92,7 +92,7 @@ class TimeLeft:
             self._running -= 1
             if data["status"] == "ok" and not data.get("resumed"):  # one that went on took less than a whole one
                 self._of[trial.trial_id].walls_s.append(now - course.began_s)
-            if all(one.ended for one in self._courses.values()):
+            if not self._running:
                 self._idle_since = now
 
     def _begin(self, trial_id: str, now: float) -> _Course:
