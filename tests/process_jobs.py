@@ -140,7 +140,8 @@ def trial_behind_a_gate(trial: Any, inputs: Any, attempt: Any, emit: Emit) -> No
     from resbench.store import planned_record
 
     print(f"seed {trial.seed} runs")
-    emit("pid", {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), "parent": os.getppid()})
+    given = {"threads": os.environ.get("OMP_NUM_THREADS"), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+    emit("pid", {"pid": os.getpid(), "parent": os.getppid(), **given})
     while os.path.exists(trial.recipe):  # noqa: PTH110
         time.sleep(0.02)
     record = planned_record(trial, source="test")

@@ -83,8 +83,12 @@ class Loopback:
         """What a driver, or another node, needs in its environment to get in."""
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
 
-    def start_node(self, cpus: int = 1) -> LoopbackNode:
+    def start_node(self, cpus: int = 1, *, gpus: int = 0) -> LoopbackNode:
         """Starts a node with Ray's own command, and waits until it is part of the cluster; the first is the head.
+
+        Args:
+            cpus: That it offers.
+            gpus: Likewise; nobody looks whether they are there.
 
         Raises:
             TimeoutError: It does not come up.
@@ -98,7 +102,7 @@ class Loopback:
         command = [
             *(str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats"),
             *(where if not self.nodes else [f"--address={self.address}"]),
-            *(f"--node-ip-address={HOST}", f"--num-cpus={cpus}", "--num-gpus=0"),
+            *(f"--node-ip-address={HOST}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"),
             *(f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self.scratch}"),
         ]
         environment = {

@@ -8,7 +8,8 @@ What limits the next factor of ten (100,000 trials on 2,000 workers) is the driv
 a millisecond (its JSON, a write, the view), so about 1,200 a second are stored. 2,000 workers whose trials take ten
 minutes and say thirty things say 100 a second; at a minute a trial they would say as many as can be stored. Next come
 the view's sums over all trials, once a row, which grow with the square of their number. Memory does not limit it (5 MiB
-for 1,000 trials more), nor does Ray: one trial alone gets 9,000 messages a second through (``overhead / ray messages``).
+for 1,000 trials more), nor does Ray: one trial alone gets 9,000 messages a second through (``overhead / ray
+messages``).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from resbench.errors import InputError
 from resbench.executors.ray_cluster import attempts, open_cluster, run_trials
 from resbench.executors.ray_cluster.joining import Needs, needs_of
 from resbench.inputs import Inputs
-from resbench.schema import Trial
+from resbench.schema import EngineSettings, Trial
 from resbench.store import Store
 
 pytest.importorskip("ray")
@@ -37,9 +37,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     with pytest.MonkeyPatch.context() as patch:
         here = str(Path(__file__).resolve().parents[1])  # the jobs' module
         patch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
-        with loopback(folder, 2, 1) as nodes:
-            for name, value in nodes.key.items():
-                patch.setenv(name, value)
+        with loopback(folder, token=os.environ["RAY_AUTH_TOKEN"]) as nodes:
+            nodes.start_node(2, gpus=2)  # on paper
+            nodes.start_node(1)
             yield nodes
 
 
@@ -61,7 +61,8 @@ class Run:
 
     def run(self, on_message: Follow) -> list[dict[str, Any]]:
         """Runs the trials; returns their rows."""
-        conduct = Conduct(calibrate=False, ray_address=self.cluster.address, cpus_per_trial=1)
+        each = 1 if self.trials[0].engine.device == "cpu" else None
+        conduct = Conduct(calibrate=False, ray_address=self.cluster.address, cpus_per_trial=each)
         store = Store(self.folder / "out", create=True)
         with open_cluster(conduct, self.needs) as nodes:
             run_trials(self.trials, store, nodes, on_message=on_message, conduct=conduct)
@@ -116,6 +117,24 @@ def test_trials_run_at_once_on_all_nodes_and_their_words_and_logs_arrive(make_ru
         assert f"seed {trial.seed} runs\n" in log
     caches = [*run.cluster.folder.glob("node?/decoded/tiny-*/meta.json")]
     assert len(caches) == 2  # the images, once a node
+
+
+def test_each_trial_gets_a_gpu_of_its_own(make_run: Callable[[int], Run]) -> None:
+    run = make_run(2)
+    run.trials = [replace(trial, engine=EngineSettings("cuda", "fp32")) for trial in run.trials]
+    run.needs = replace(run.needs, engine=run.trials[0].engine)
+    seen: dict[int, str] = {}
+
+    def follow(trial: Trial, kind: str, data: dict[str, Any]) -> None:
+        if kind == "pid":
+            seen[trial.seed] = data["gpu"]
+            if len(seen) == 2:  # both run
+                run.open_all()
+
+    rows = run.run(follow)
+    run.assert_one_row_each(rows)
+    assert sorted(seen.values()) == ["0", "1"]
+    assert len({row["node"] for row in rows}) == 1
 
 
 def test_a_worker_and_a_node_that_die_cost_nothing_but_time(make_run: Callable[[int], Run]) -> None:
