@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ LOOK_FOR_NODES_S = 2.0
 """How often to ask which nodes there are."""
 FETCH_S = 60.0
 """How long a message that is ready may take to arrive."""
+HEAD_PATIENCE_S = 20.0
+"""How long the head may be away; Ray ends this process where it is for a minute."""
 BURIED_S = 60.0
 """How long a node that an attempt found dead is believed to be so, whatever the cluster has noticed."""
 QUEUED_S = 30.0
@@ -70,6 +73,7 @@ class RayCluster:
         self._keepers: dict[str, Any] = {}
         self._events: list[Event] = []
         self._looked_at = -LOOK_FOR_NODES_S
+        self._head_silent_since: float | None = None
         self._run = ray.remote(num_returns="streaming", max_retries=0)(run_work)
 
     def begin(self, attempt: int, node: Node, work: Work) -> None:
@@ -156,6 +160,8 @@ class RayCluster:
         if now - self._looked_at < LOOK_FOR_NODES_S:
             return
         self._looked_at = now
+        if not self._head_answers(now):
+            return
         self._buried = {node_id: at for node_id, at in self._buried.items() if now - at < BURIED_S}
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in self._buried}
         for node_id, node in alive.items():
@@ -164,6 +170,25 @@ class RayCluster:
                 self._lead(node_id, node["Resources"])
         for node_id in self._alive.keys() - alive.keys():
             self._bury(node_id)
+
+    def _head_answers(self, now: float) -> bool:
+        """Returns whether the head can be asked: Ray would wait for it, and after a minute end this process.
+
+        Raises:
+            ClusterError: It has not answered for a while.
+        """
+        host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_FOR_NODES_S):
+                self._head_silent_since = None
+                return True
+        except OSError as error:
+            if self._head_silent_since is None:
+                self._head_silent_since = now
+                self._events.append(Told(f"the cluster's head does not answer ({error.strerror or error})"))
+            if now - self._head_silent_since > HEAD_PATIENCE_S:
+                raise ConnectionError(f"its head has not answered for {HEAD_PATIENCE_S:.0f} s") from error
+            return False
 
     def _bury(self, node_id: str) -> None:
         """Goes on without a node that died, and without what ran there: the cluster itself may notice it later."""
