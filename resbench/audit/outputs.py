@@ -21,13 +21,17 @@ def logits(case: Case) -> Outcome:
 
 
 def train_output(case: Case) -> Outcome:
-    """In training mode the output is finite float logits (N, classes) too, for two images and a batch."""
+    """In training mode the output is finite float logits (N, classes) too, and they carry a gradient."""
     network = case.build()
-    with torch.no_grad():
-        faults = [
-            _fault(case, train_logits(network, case.images(count)), count) for count in _counts(case) if count > 1
-        ]
-    return failed("; ".join(filter(None, faults))) if any(faults) else passed()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        return failed("no parameter requires a gradient: there is nothing to train")
+    outputs = {count: train_logits(network, case.images(count)) for count in _counts(case) if count > 1}
+    faults = [_fault(case, output, count) for count, output in outputs.items()]
+    if any(faults):
+        return failed("; ".join(filter(None, faults)))
+    if not all(output.requires_grad for output in outputs.values()):
+        return failed("the logits carry no gradient: the forward pass detaches them, or runs under no_grad")
+    return passed()
 
 
 def _counts(case: Case) -> list[int]:

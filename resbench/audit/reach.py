@@ -37,8 +37,6 @@ class Reach:
     unused: list[str]
     """Trained ones that change no logit."""
     unused_frozen: list[str]
-    detached: bool
-    """Whether the logits carry no gradient at all, though something is trained."""
 
 
 def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate: float) -> Reach:
@@ -52,7 +50,7 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
     they are not used.
 
     Args:
-        build: Makes the network, the same each time.
+        build: Makes the network, the same each time; its logits carry a gradient.
         batches: Images and labels, one batch a step.
         rate: Learning rate of the steps; plain SGD.
     """
@@ -60,7 +58,7 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
     named = dict(network.named_parameters())
     trained = [name for name, parameter in named.items() if parameter.requires_grad]
     frozen = [name for name, parameter in named.items() if not parameter.requires_grad]
-    got, detached = _gradients(network, batches, rate) if trained else ({}, False)
+    got = _gradients(network, batches, rate)
     silent = [name for name in trained if not got.get(name)]
     used = _used(network, silent, batches[0][0])
     thawed = build() if frozen else network
@@ -69,7 +67,7 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
         for parameter in thawed.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_(True)
-        reached, _ = _gradients(thawed, batches, rate)
+        reached = _gradients(thawed, batches, rate)
     still = [name for name in frozen if not reached.get(name)]
     used_frozen = _used(thawed, still, batches[0][0])
     return Reach(
@@ -81,7 +79,6 @@ def measure_reach(build: Callable[[], nn.Module], batches: Sequence[Batch], rate
         cancelled=[name for name in trained if _is_rounding(name, got)],
         unused=[name for name in silent if name not in used],
         unused_frozen=[name for name in still if name not in used_frozen],
-        detached=detached,
     )
 
 
@@ -91,8 +88,8 @@ def _is_rounding(name: str, got: dict[str, float]) -> bool:
     return kind == "bias" and 0 < got.get(name, 0.0) < CANCELLED * got.get(f"{layer}.weight".lstrip("."), 0.0)
 
 
-def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tuple[dict[str, float], bool]:
-    """Returns the largest number of every gradient in any step, and whether the logits carry no gradient.
+def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> dict[str, float]:
+    """Returns the largest number of every gradient in any step.
 
     One that is not finite is infinite here, and the last step is the one in which there is any.
     """
@@ -103,8 +100,6 @@ def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tup
         for images, labels in batches:
             network.zero_grad(set_to_none=True)
             loss = F.cross_entropy(network(images).float(), labels)
-            if not loss.requires_grad:
-                return got, True
             loss.backward()
             received = {name: one for name, one in network.named_parameters() if one.grad is not None and one.numel()}
             for name, parameter in received.items():
@@ -116,7 +111,7 @@ def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> tup
                 for parameter in received.values():
                     parameter.sub_(rate * parameter.grad)  # type: ignore[operator]
     network.zero_grad(set_to_none=True)
-    return got, False
+    return got
 
 
 def _used(network: nn.Module, names: Sequence[str], images: torch.Tensor) -> dict[str, bool]:
