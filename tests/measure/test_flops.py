@@ -68,6 +68,18 @@ def test_every_count_of_a_small_network_equals_its_closed_form():
     )
 
 
+@pytest.mark.parametrize("groups", [1, 2, 16])
+def test_a_convolution_in_groups_costs_twice_its_forward_pass_to_train(groups):
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 1, bias=False),
+        nn.Conv2d(16, 32, 3, padding=1, groups=groups, bias=False),
+        nn.ConvTranspose2d(32, 16, 2, stride=2, groups=groups, bias=False),
+    )
+    first, grouped, up = 64 * 3 * 16, 64 * 9 * 16 // groups * 32, 64 * 32 * 4 * 16 // groups
+    assert count_forward_flops(model.to("meta"), (3, 8, 8)) == 2 * (first + grouped + up)
+    assert count_training_flops(model, (3, 8, 8)) == 2 * (2 * first + 3 * grouped + 3 * up)
+
+
 def test_frozen_layers_cost_no_training():
     model = by_hand()
     model[:5].requires_grad_(False)
