@@ -14,6 +14,8 @@ from resbench.devices import open_device
 from resbench.recipes import get_recipe
 
 STEPS = 12
+LAST = 3
+"""Steps whose mean loss counts as what is reached: dropout makes single ones jump."""
 RECIPE = "common"
 NEAR = 2e-2
 """Relative difference of a device's fp32 logits from the processor's up to which rounding explains it."""
@@ -34,34 +36,34 @@ def on_device(case: Case) -> Outcome:
 
 
 def learns(case: Case) -> Outcome:
-    """The engine lowers the loss of one fixed batch within a dozen steps, at the recipe's learning rate."""
+    """The engine lowers the loss of one fixed batch within a dozen steps, at the recipe's learning rate or a tenth."""
     recipe = get_recipe(RECIPE)
     rate = recipe.peak_learning_rate(case.batch_size)
-    losses = _losses(case, rate)
-    if losses[-1] < losses[0]:
-        return passed(f"the loss falls from {losses[0]:.2f} to {losses[-1]:.2f} in {STEPS} steps")
-    slower = _losses(case, rate / 10)
-    said = f"at recipe {RECIPE}'s learning rate the loss goes from {losses[0]:.2f} to {losses[-1]:.2f} in {STEPS} steps"
-    if slower[-1] < slower[0]:
-        return warned(f"{said}; at a tenth of it to {slower[-1]:.2f}: it wants a smaller one")
-    return failed(f"{said}, and at a tenth of it to {slower[-1]:.2f}: it does not learn one batch of noise")
+    first, last = _first_and_last(case, rate)
+    if last < first:
+        return passed(f"the loss falls from {first:.2f} to {last:.2f} in {STEPS} steps")
+    first, slow = _first_and_last(case, rate / 10)
+    said = f"at recipe {RECIPE}'s learning rate the loss goes from {first:.2f} to {last:.2f} in {STEPS} steps"
+    if slow < first:
+        return warned(f"{said}; at a tenth of it to {slow:.2f}: it wants a smaller one")
+    return failed(f"{said}, and at a tenth of it to {slow:.2f}: it does not learn one batch of noise")
 
 
-def _losses(case: Case, rate: float) -> list[float]:
-    """Returns the loss of each step on one batch, NaN where it is not finite."""
+def _first_and_last(case: Case, rate: float) -> tuple[float, float]:
+    """Returns the loss of the first step on one batch and the mean of the last few, NaN where one is not finite."""
     device = open_device(case.subject.engine.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         engine = replace(case.subject, batch_size=case.batch_size).engine_for(get_recipe(RECIPE), device)
-    images, labels = engine.slots[0]
-    if device.queue_depth:
-        engine.warm_up(images, labels)
-        engine.capture()
-    engine.train_mode()
-    engine.set_learning_rate(rate)
-    losses = []
-    for _ in range(STEPS):
-        engine.train_step(images, labels)
-        totals = engine.read_totals()
-        losses.append(totals.mean_loss if totals.finite_steps else math.nan)
-    return losses
+        images, labels = engine.slots[0]
+        if device.queue_depth:
+            engine.warm_up(images, labels)
+            engine.capture()
+        engine.train_mode()
+        engine.set_learning_rate(rate)
+        losses = []
+        for _ in range(STEPS):
+            engine.train_step(images, labels)
+            totals = engine.read_totals()
+            losses.append(totals.mean_loss if totals.finite_steps else math.nan)
+    return losses[0], sum(losses[-LAST:]) / LAST

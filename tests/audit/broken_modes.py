@@ -86,6 +86,13 @@ class OtherInTraining(Tiny):
         return super().forward(images) * (2 if self.training else 1)
 
 
+class CallsFunction(Tiny):
+    """As sound as dropout of its own."""
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return F.dropout(super().forward(images), 0.3, training=self.training)
+
+
 # State -------------------------------------------------------------------------------------------------------
 
 

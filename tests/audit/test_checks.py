@@ -155,6 +155,11 @@ def test_a_parameter_in_two_places_is_no_fault(outcome_of: Callable[..., Outcome
     assert "head.weight and again.weight" in found.detail
 
 
+def test_dropout_may_be_called_as_a_function(outcome_of: Callable[..., Outcome]) -> None:
+    found = outcome_of("train against eval", of(modes.CallsFunction))
+    assert (found.verdict, found.detail) == ("pass", "they differ in BatchNorm2d (2), Dropout (1)")
+
+
 def test_without_compiling_nothing_is_traced(
     outcome_of: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
