@@ -18,6 +18,8 @@ from resbench.store import RECORDS, load_results
 TRIALS = 24
 AFTER_WORKER, AFTER_NODE, AFTER_DRIVER = 4, 9, 6
 """Rows that are recorded before each is killed."""
+PATIENCE_S = 1200.0
+"""After which a run counts as hung."""
 GONE_S = 30.0
 """How long what a dead driver started may live."""
 
@@ -29,7 +31,7 @@ def cluster_faults(scratch: Path, *, epochs: int) -> bool:
         scratch: For everything.
         epochs: Each trial trains for so long.
     """
-    place = Workplace(scratch, ("cnn",), epochs, seeds=TRIALS)
+    place = Workplace(scratch, ("cnn",), epochs, seeds=TRIALS, patience_s=PATIENCE_S)
     place.prepare()
     clean = place.start(scratch / "clean")
     if clean.wait() != 0:

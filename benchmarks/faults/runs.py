@@ -32,6 +32,7 @@ class Workplace:
     models: tuple[str, ...]
     epochs: int
     seeds: int = 1
+    patience_s: float = PATIENCE_S
 
     @property
     def suite(self) -> Path:
@@ -80,7 +81,7 @@ class Workplace:
             )
         if limit_file_bytes is not None:
             psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (limit_file_bytes, limit_file_bytes))
-        return Run(process, out, said)
+        return Run(process, out, said, patience_s=self.patience_s)
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Run:
     out: Path
     said_in: Path
     started: float = field(default_factory=time.monotonic)
+    patience_s: float = PATIENCE_S
 
     @property
     def alive(self) -> bool:
@@ -104,10 +106,10 @@ class Run:
             TimeoutError: It hangs; it was killed.
         """
         try:
-            return self.process.wait(timeout=PATIENCE_S)
+            return self.process.wait(timeout=self.patience_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise TimeoutError(f"the run took longer than {PATIENCE_S:.0f} s:\n{self.said()}") from None
+            raise TimeoutError(f"the run took longer than {self.patience_s:.0f} s:\n{self.said()}") from None
 
     def said(self) -> str:
         """Returns what it has printed."""
@@ -115,7 +117,7 @@ class Run:
 
     def wait_for(self, what: Callable[[], bool]) -> bool:
         """Waits until something is so; returns whether that came before the run's end."""
-        while self.alive and time.monotonic() - self.started < PATIENCE_S:
+        while self.alive and time.monotonic() - self.started < self.patience_s:
             if what():
                 return True
             time.sleep(0.02)
