@@ -76,6 +76,15 @@ def small_heap() -> None:
 
 
 @pytest.fixture
+def warm_trials() -> Iterator[None]:
+    """Trials' processes need not import torch anew; module-scoped fixtures take the context manager itself."""
+    from warm_processes import warm_processes
+
+    with warm_processes():
+        yield
+
+
+@pytest.fixture
 def brief_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times a few calls only."""
     from resbench.measure import latency

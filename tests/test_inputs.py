@@ -36,6 +36,7 @@ def test_a_network_is_built_with_what_its_trial_names(identity: str, built_with:
     assert Inputs("shapes10", weights="/data/mine.pt").weights_of(identity) == built_with
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_trial_on_gray_and_fewer_images_finds_them_again_from_its_record(tmp_path: Path) -> None:
     folder = make_tiny_folder(tmp_path / "tiny")
     data = {"name": "x", "models": ["cnn"], "dataset": f"folder:{folder}", "batch_size": 8, "budget": "1steps"}

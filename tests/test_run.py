@@ -13,6 +13,7 @@ import process_jobs
 import pytest
 import torch
 from tiny_folder import TRAIN_IMAGES, make_tiny_folder
+from warm_processes import warm_processes
 
 import resbench
 from resbench.errors import InputError
@@ -42,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What the whole suite leaves, run once for all tests here."""
-    with pytest.MonkeyPatch.context() as patch:
+    with warm_processes(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         return resbench.run_suite(suite_of(folder), out=tmp_path_factory.mktemp("results") / "new" / "tiny")
 
@@ -133,6 +134,7 @@ def test_different_seeds_give_different_losses(results: Results) -> None:
     assert results.trials["test_loss"].nunique() == len(MODELS) * SEEDS
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_the_same_seed_gives_the_same_results_to_the_bit_whatever_was_measured_before(
     results: Results, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +256,7 @@ def test_the_folder_tells_what_was_planned_and_no_row_of_it_holds_a_path(results
     assert str(folder) not in json.dumps(event["trials"]) + results.trials.to_csv()
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_trial_that_fails_leaves_a_row_that_says_why_and_the_others_run(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,6 +225,7 @@ def test_the_default_suite_is_cifar10_only_where_cuda_is_and_wanted(monkeypatch:
     assert suites.default_suite(None) == "smoke"
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, suite: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = invoke("bench", suite, "--out", out, "--calibrate")
@@ -259,6 +260,7 @@ def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, s
     assert invoke("compare", out, out).exit_code == 0
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_trial_that_fails_has_exit_code_3_and_its_reason_on_stderr(
     invoke: Invoke, suite: Path, tmp_path: Path
 ) -> None:

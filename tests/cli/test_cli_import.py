@@ -54,6 +54,7 @@ def test_a_suites_file_lies_beside_it_and_the_flags_are_added(tmp_path: Path):
     assert load_suite(str(suite), imports=["flag.py", "a.module"]).imports == [*beside, "flag.py"]
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_suite_runs_networks_of_ones_own_and_what_is_missing_makes_it_fail(
     invoke: Invoke, nets: Path, tmp_path: Path
 ):

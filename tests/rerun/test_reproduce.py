@@ -212,6 +212,7 @@ def test_a_rerun_is_beside_the_folder_that_it_reproduces() -> None:
     assert reproduce.default_folder(Path(), "0123") == Path.cwd().parent / "reproduced" / "0123"
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_trial_is_run_again_as_it_was(invoke: Invoke, data: Path, tmp_path: Path) -> None:
     suite = make_suite(
         {
