@@ -80,7 +80,7 @@ OTHERS = [
     "over 50 steps",
     "within 1e-6 of one",
 ]
-"""Numbers that are no constant of the code: years, zeros, what tests do and hold, an exit code that README's test knows."""
+"""Numbers that are no constant of the code: years, zeros, what tests do and hold, an exit code of README's test."""
 
 
 def test_every_number_is_the_codes() -> None:
