@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,23 +57,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-def pytest_collection_finish() -> None:
-    """Keeps what test modules and libraries hold out of the collections that precede every measurement of memory."""
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(autouse=True)
+def _small_heap(frozen_modules: list[int]) -> None:
+    """Keeps what torch and its like hold out of the collections that precede every measurement of memory.
+
+    Each of these would take as long as all else that a tiny trial does.
+    """
+    if len(sys.modules) - frozen_modules[-1] > 100:
+        frozen_modules.append(len(sys.modules))
+        gc.collect()
+        gc.freeze()
 
 
-@pytest.fixture(scope="module")
-def small_heap() -> None:
-    """Keeps what measuring imports besides out of them too."""
-    import fvcore.nn  # noqa: F401
-    import torch._dynamo  # noqa: F401
-
-    from resbench import registry
-
-    registry.list_models()
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(scope="session")
+def frozen_modules() -> list[int]:
+    """How many modules there were when the collector was last told to leave them alone."""
+    return [0]
 
 
 @pytest.fixture

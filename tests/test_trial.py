@@ -29,7 +29,7 @@ EMPTY_WHERE_EAGER = {"compile_mode"}
 EMPTY_FOR_RESBENCH_ITSELF = {"code", "node"}
 """What a network of a user's code, or a cluster, would fill."""
 
-pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
+pytestmark = pytest.mark.usefixtures("brief_timing")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from resbench.training.ledger import Ledger
 from resbench.training.loop import Loop
 from resbench.training.optimizer import initialise
 
-pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
+pytestmark = pytest.mark.usefixtures("brief_timing")
 
 EAGER = EngineSettings("cpu", "fp32")
 GRAPH = EngineSettings("cpu", "fp32", cuda_graph=True)

@@ -13,7 +13,7 @@ from tiny_folder import make_tiny_folder
 from resbench.live.eventfiles import SCALARS, EventFiles
 from resbench.live.view import RunView
 
-pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
+pytestmark = pytest.mark.usefixtures("brief_timing")
 
 
 def test_a_trials_own_messages_fill_the_dashboard_and_the_event_files(tmp_path: Path) -> None:

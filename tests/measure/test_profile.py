@@ -22,7 +22,7 @@ ALWAYS_EMPTY_ON_CPU = {"peak_memory_reserved_mib"}
 EMPTY_WHERE_EAGER = {"compile_mode"}
 
 
-pytestmark = pytest.mark.usefixtures("small_heap", "brief_timing")
+pytestmark = pytest.mark.usefixtures("brief_timing")
 
 
 def subject(model: str = "cnn", *, batch_size: int = 4, **engine: Any) -> Subject:
