@@ -69,10 +69,11 @@ def test_a_linear_model_stays_under_sixty_percent(drawn):
     mean = train.mean(0)
     train, test = train - mean, test - mean
     targets = F.one_hot(train_labels, 10).double() - 0.1
+    products, test_products = train @ train.T, test @ train.T
     accuracies = []
     for ridge in (10.0, 100.0, 1000.0, 10_000.0):
-        weights = torch.linalg.solve(train @ train.T + ridge * torch.eye(len(train)), targets)
-        accuracies.append(((test @ train.T @ weights).argmax(1) == test_labels).double().mean().item())
+        weights = torch.cholesky_solve(targets, torch.linalg.cholesky(products + ridge * torch.eye(len(train))))
+        accuracies.append(((test_products @ weights).argmax(1) == test_labels).double().mean().item())
     assert max(accuracies) < 0.6
 
 
@@ -95,14 +96,14 @@ def test_a_small_residual_network_passes_ninety_percent():
     torch.manual_seed(0)
     dataset = load_dataset("shapes10")
     model = small_residual_network()
-    train(model, dataset, epochs=3, batch_size=64, learning_rate=0.1)
+    train(model, dataset, epochs=2, batch_size=40, learning_rate=0.1)
     assert accuracy(model, dataset) > 0.9
 
 
 def small_residual_network() -> nn.Sequential:
-    """Three residual blocks of 16 to 64 channels: what these can learn in three epochs, the registry's larger ones can.
+    """Three residual blocks of 16 to 64 channels: what these can learn in two epochs, the registry's larger ones can.
 
-    It costs a twentieth of the smallest of those, and comes to 98 %.
+    It costs a twentieth of the smallest of those, and comes to 96 or 97 %.
     """
     return nn.Sequential(
         *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
