@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from resbench.registry import create_model, list_models, model_entry
 
-IMAGES = 32
+IMAGES = 16
 CLASSES = 10
 STEPS = 40
 LEARNING_RATE = 1e-3

@@ -79,7 +79,8 @@ def test_the_first_convolution_and_the_pool_behind_it_are_changed_and_nothing_el
     different = {key for key in before if type(modules[key]) is not type(before[key])}
     assert different == set(removed)
     assert all(type(modules[key]) is nn.Identity for key in removed)
-    changed = [key for key, weight in source.state_dict().items() if network.state_dict()[key].shape != weight.shape]
+    weights = network.state_dict()
+    changed = [key for key, weight in source.state_dict().items() if weights[key].shape != weight.shape]
     assert changed in ([], [f"{convolution}.weight"])
 
 
