@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.faults.loopback import Loopback, loopback
+from benchmarks.faults.loopback import Loopback, LoopbackNode, loopback
 from benchmarks.faults.runs import Run, Workplace
 from benchmarks.faults.same import differences
 from resbench.console import complain, say
@@ -20,6 +21,8 @@ AFTER_WORKER, AFTER_NODE, AFTER_DRIVER = 4, 9, 6
 """Rows that are recorded before each is killed."""
 PATIENCE_S = 1200.0
 """After which a run counts as hung."""
+MIDDLE_S = (2.5, 5.0)
+"""The age of a trial's process in which it is surely neither about to begin nor to end."""
 GONE_S = 30.0
 """How long what a dead driver started may live."""
 
@@ -49,11 +52,11 @@ def kill_worker_and_node(place: Workplace, cluster: Loopback) -> tuple[Run, str,
     """Kills one of Ray's workers and later all of a node while trials run; returns what happened and what is wrong."""
     head, other = cluster.nodes[0], cluster.nodes[-1]
     run = _start(place, cluster, "faults")
-    run.wait_for(lambda: _ended(run.out) >= AFTER_WORKER and bool(head.workers()))
+    run.wait_for(lambda: _ended(run.out) >= AFTER_WORKER and _in_the_middle(head))
     workers = head.workers()[:1]
     for worker in workers:
         worker.kill()
-    run.wait_for(lambda: _ended(run.out) >= AFTER_NODE and bool(other.trials()))
+    run.wait_for(lambda: _ended(run.out) >= AFTER_NODE and _in_the_middle(other))
     rows, processes = _ended(run.out), other.kill()
     killed_at = time.monotonic()
     run.wait_for(lambda: "is gone" in run.said())
@@ -93,6 +96,15 @@ def kill_driver(place: Workplace, cluster: Loopback) -> tuple[Run, str, list[str
     if f"{rows} of {TRIALS} trials ended well" not in again.said():
         wrong.append(f"the second driver did not take up where the first ended: {again.said()[:300]}")
     return again, happened, wrong
+
+
+def _in_the_middle(node: LoopbackNode) -> bool:
+    """Returns whether a trial is under way on a node."""
+    ages = []
+    for process in node.trials():
+        with contextlib.suppress(psutil.Error):
+            ages.append(time.time() - process.create_time())
+    return any(MIDDLE_S[0] < age < MIDDLE_S[1] for age in ages)
 
 
 def _start(place: Workplace, cluster: Loopback, name: str) -> Run:
