@@ -22,8 +22,6 @@ from resbench.training.features import FeaturePipeline
 from resbench.training.ledger import PARTS
 from resbench.trial import run_trial
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 BATCH = 7
 """Of 32 training images: the first epoch leaves four out."""
 STEPS = TRAIN_IMAGES // BATCH

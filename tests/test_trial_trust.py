@@ -17,8 +17,6 @@ from resbench.schema import MEASURING_VERSION, Hits, Trial
 from resbench.trial import run_trial
 from resbench.verdicts import accuracy_doubts
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 TIMES = ("_s", "_ms", "_p50", "_p90", "_per_second", "_mib", "_at", "_load")
 """Ends of the names of columns that hold times, or what was measured: they differ from run to run."""
 

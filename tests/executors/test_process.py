@@ -38,7 +38,12 @@ def run(job: Any, *arguments: Any, folder: Path) -> tuple[Exit, Messages]:
 
 def own_children() -> set[int]:
     """The process ids of this process's children, those that have ended and were not waited for too."""
-    return {child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())}
+    servers = ("resource_tracker", "forkserver")  # Python's own, and the one that other tests' trials are forked from
+    return {
+        child.pid
+        for child in psutil.Process().children()
+        if not any(server in " ".join(child.cmdline()) for server in servers)
+    }
 
 
 def open_descriptors() -> int:
