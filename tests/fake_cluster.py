@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resbench.conduct import Conduct
 from resbench.executors.process import Exit
+from resbench.executors.ray_cluster.driver import run_trials
 from resbench.executors.ray_cluster.messages import Begun, Ended, Event, Joined, Left, Lost, Message, Node, Said, Work
 from resbench.inputs import Inputs
 from resbench.schema import EngineSettings, Trial
-from resbench.store import planned_record
+from resbench.store import Store, planned_record
 
 
 def make_trials(count: int, **engine: Any) -> list[Trial]:
@@ -103,3 +106,56 @@ class FakeCluster:
     def open(self) -> list[tuple[int, str, Work]]:
         """Attempts that have not been told to be over."""
         return [one for one in self.begun if one[0] not in {*self.ended, *self.over}]
+
+
+QUIET = Conduct(calibrate=False)
+
+
+class Scene:
+    """A run of a few trials, and what it left."""
+
+    def __init__(self, folder: Path, trials: int = 1, **engine: Any) -> None:
+        self.trials = make_trials(trials, **engine)
+        self.store = Store(folder / "out", create=True)
+        self.said: list[str] = []
+        self.notices: list[str] = []
+        self.clock = 0.0
+
+    def run(self, cluster: FakeCluster, conduct: Conduct = QUIET) -> Any:
+        return run_trials(
+            self.trials,
+            self.store,
+            cluster,
+            conduct=conduct,
+            on_message=self.follow,
+            say=self.said.append,
+            now=lambda: self.clock,
+        )
+
+    def follow(self, trial: Trial, kind: str, data: dict[str, Any]) -> None:
+        if kind == "notice":
+            self.notices.append(data["text"])
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [event for event in self.store.events() if event["event"] == "trial"]
+
+    def assert_one_ok_row_each(self) -> None:
+        assert Counter(row["trial_id"] for row in self.rows) == Counter(trial.trial_id for trial in self.trials)
+        assert {row["status"] for row in self.rows} == {"ok"}
+
+
+def steps(*things: Any) -> Any:
+    """A script that does one thing after another, each when the driver has nothing left to hear."""
+    left = list(things)
+
+    def script(cluster: FakeCluster) -> None:
+        assert left, "the driver waits for what never comes"
+        left.pop(0)(cluster)
+
+    return script
+
+
+def finish_all(cluster: FakeCluster) -> None:
+    for attempt, _, _ in cluster.open():
+        cluster.finish(attempt)
