@@ -94,6 +94,20 @@ def brief_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves plots' files empty, for tests of what stands beside them: drawing takes most of a report's time."""
+
+    def save(figure: Any, stem: Path) -> list[Path]:
+        paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".svg")]
+        for path in paths:
+            path.touch()
+        return paths
+
+    for module in ("plots", "style"):
+        monkeypatch.setattr(f"resbench.report.{module}.save", save)
+
+
+@pytest.fixture
 def no_cifar10(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A machine where CIFAR-10 cannot be had; returns the datasets that are asked for, in their order."""
     from resbench.data.datasets import DatasetUnavailableError, load_dataset

@@ -57,6 +57,7 @@ def test_a_stored_trial_leaves_a_profile_two_epochs_and_a_record(tmp_path: Path)
     assert len(results.epochs) == 240
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_measuring_reports_the_folder_and_leaves_its_records_alone(folder: Path) -> None:
     records = (folder / "records.jsonl").read_bytes()
     costs = measure(folder, 20)
@@ -69,6 +70,7 @@ def test_measuring_reports_the_folder_and_leaves_its_records_alone(folder: Path)
     assert (folder / "records.jsonl").read_bytes() == records
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_what_does_not_go_on_from_the_trials_is_no_measurement(folder: Path) -> None:
     with pytest.raises(InputError, match="holds another suite"):
         measure(folder, 25)

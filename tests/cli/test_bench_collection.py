@@ -76,7 +76,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return suites
 
 
-@pytest.mark.usefixtures("warm_trials")
+@pytest.mark.usefixtures("warm_trials", "no_drawing")
 def test_a_collection_runs_each_suite_into_a_folder_of_its_own_and_tells_of_all_on_one_page(
     invoke: Invoke, both: Path, tmp_path: Path
 ) -> None:

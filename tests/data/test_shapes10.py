@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,8 +84,19 @@ def test_no_class_is_told_by_its_mean_colour(drawn):
     assert (means.max() - means.min()) < 0.1
 
 
-def test_as_a_dataset():
-    dataset = load_dataset("shapes10")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the whole dataset is kept, drawn once for all tests here."""
+    return tmp_path_factory.mktemp("shapes10")
+
+
+@pytest.fixture
+def dataset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setenv("RESBENCH_CACHE", str(cache))
+    return load_dataset("shapes10")
+
+
+def test_as_a_dataset(dataset: Dataset):
     assert (len(dataset.train), len(dataset.test)) == (10_000, 2_000)
     assert dataset.image_shape == (3, 32, 32)
     assert dataset.classes == CLASSES
@@ -92,9 +104,8 @@ def test_as_a_dataset():
     assert load_dataset("shapes10").fingerprint == dataset.fingerprint
 
 
-def test_a_small_residual_network_passes_ninety_percent():
+def test_a_small_residual_network_passes_ninety_percent(dataset: Dataset):
     torch.manual_seed(0)
-    dataset = load_dataset("shapes10")
     model = small_residual_network()
     train(model, dataset, epochs=2, batch_size=40, learning_rate=0.1)
     assert accuracy(model, dataset) > 0.9

@@ -17,20 +17,6 @@ from benchmarks.docs.pages import INDEX, committed_folders
 from resbench.errors import InputError
 
 
-@pytest.fixture
-def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves plots empty: their names are compared, and drawing them takes most of the time."""
-
-    def save(figure: Any, stem: Path) -> list[Path]:
-        paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".svg")]
-        for path in paths:
-            path.touch()
-        return paths
-
-    for module in ("plots", "style"):
-        monkeypatch.setattr(f"resbench.report.{module}.save", save)
-
-
 @pytest.mark.usefixtures("no_drawing")
 def test_nothing_has_drifted() -> None:
     assert find_drift(ROOT) == [], "`make docs` makes it anew"

@@ -17,6 +17,8 @@ from resbench.errors import InputError
 from resbench.schema import Trial
 from resbench.store import Store
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 Invoke = Callable[..., Result]
 
 SUITE = """

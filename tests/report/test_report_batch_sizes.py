@@ -95,6 +95,7 @@ def test_a_folder_of_profiles_alone_gets_a_page_with_all_of_them(tmp_path, markd
     assert all((folder / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", text))
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_profiles_beside_trials_stand_on_the_page_of_these_and_those_of_trials_only_in_the_plot(tmp_path) -> None:
     folder = write_folder(tmp_path, models={"resnet34": FIVE_MODELS["resnet34"]}, epochs=1)
     without = (write_report(folder), (folder / "README.md").read_text())[1]

@@ -76,6 +76,7 @@ def test_the_page_of_many_models_says_what_its_plots_leave_out_and_its_table_has
     assert [row["model"] for row in markdown_table(page, "# Results")] == list(MANY_MODELS)
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_few_models_are_all_shown_and_nothing_is_said(tmp_path):
     write_report(write_folder(tmp_path, models=FIVE_MODELS, epochs=2))
     (group,) = comparable_groups(load_results(tmp_path).trials)
@@ -94,6 +95,7 @@ def test_models_without_an_accuracy_are_shown_last(tmp_path):
     assert group.shown == list(MANY_MODELS)[-10 - MOST_SHOWN : -10]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_of_many_tables_those_that_compare_the_most_models_get_plots_and_the_page_says_so(long):
     groups = comparable_groups(load_results(long).trials)
     assert [group.title for group in groups] == [f"budget {budget}" for budget in BUDGETS]
@@ -108,6 +110,7 @@ def test_of_many_tables_those_that_compare_the_most_models_get_plots_and_the_pag
     assert all((long / link).is_file() for link in links)
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_all_tables_get_plots_where_that_is_asked_for_and_lose_them_again(long):
     all_plots = write_report(long, most_plotted=len(BUDGETS))
     assert {path.name.split("-")[1] for path in all_plots[2:]} == set(BUDGETS)
@@ -116,15 +119,18 @@ def test_all_tables_get_plots_where_that_is_asked_for_and_lose_them_again(long):
     assert list((long / "plots").iterdir()) == []
 
 
-def test_a_report_of_results_that_are_at_hand_reads_no_records(wide, monkeypatch):
-    results, page = load_results(wide), (wide / "README.md").read_text()
+@pytest.mark.usefixtures("no_drawing")
+def test_a_report_of_results_that_are_at_hand_reads_no_records(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path, models=FIVE_MODELS, epochs=2)
+    write_report(folder)
+    results, page = load_results(folder), (folder / "README.md").read_text()
 
     def refuse(store):
         raise AssertionError("the records were read")
 
     monkeypatch.setattr(Store, "read", refuse)
-    write_report(wide, results=results)
-    assert (wide / "README.md").read_text() == page
+    write_report(folder, results=results)
+    assert (folder / "README.md").read_text() == page
 
 
 def test_named_are_the_front_then_the_most_accurate():

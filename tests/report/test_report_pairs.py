@@ -58,6 +58,7 @@ def test_why_a_pair_has_no_p_is_said(tmp_path):
     assert table.notes == ["No p: d minus a, d minus b (one seed in common: no interval and no p)."]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_one_seed_without_hits_has_no_table_and_with_hits_an_interval_over_images(tmp_path):
     records = [*accuracies("a", 0.9), *accuracies("b", 0.7)]
     assert table_of(tmp_path, *records) is None
@@ -92,6 +93,7 @@ def test_of_many_pairs_those_of_the_most_accurate_are_listed(tmp_path):
     assert len(table.rows) <= MOST_LISTED
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_page_has_both_tables_and_says_how_they_were_made(tmp_path, markdown_table):
     folder = write_folder(tmp_path, seeds=3, epochs=1)
     write_report(folder)
@@ -106,6 +108,7 @@ def test_the_page_has_both_tables_and_says_how_they_were_made(tmp_path, markdown
     assert "bootstrap over the test images" not in page  # there are no hits
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_page_of_one_seed_says_nothing_of_tiers_but_why_there_are_none(tmp_path):
     write_report(write_folder(tmp_path, seeds=1, epochs=1))
     page = (tmp_path / "README.md").read_text()

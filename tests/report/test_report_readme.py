@@ -45,6 +45,7 @@ def test_budgets_have_tables_of_their_own(page, markdown_table):
     assert [row["status"] for row in markdown_table(page, "## Budget 10min")] == ["1/1 ok"]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_page_says_what_may_be_compared(page, tmp_path):
     assert "Across the 2 tables, which differ in budget, nothing that was measured may be." in page
     write_report(write_folder(tmp_path, models=TWO_MODELS, epochs=2))
@@ -78,6 +79,7 @@ def test_the_page_shows_notices_and_notes(page):
     assert "<b>" not in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_page_says_only_what_is_true_of_the_device(page, tmp_path):
     assert "CUDA allocator" in page
     assert "on a CPU" not in page
@@ -113,6 +115,7 @@ def test_folders_without_records_are_refused(tmp_path):
         write_report(tmp_path)
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_what_a_person_wrote_about_the_results_survives_a_rebuild(tmp_path):
     folder = write_folder(tmp_path, models=TWO_MODELS, seeds=1, epochs=1)
     (folder / "NOTES.md").write_text("These are **not** final.\n")

@@ -171,6 +171,7 @@ def test_what_belongs_to_no_arm_is_listed_and_not_told(tmp_path):
     assert "### What came out" not in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_rebuilding_writes_each_suites_page_and_links_to_it(tmp_path):
     write_collection(tmp_path, {"one": experiment(), "never": experiment(), "bad": experiment()})
     write_suite(tmp_path / "one", {"se": arm("net_se", 0.5), "plain": arm("net_plain", 0.5)})
