@@ -31,6 +31,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ruler], None]:
     return lambda ruler: monkeypatch.setattr(machine, "calibrate_machine", lambda engine: ruler)
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_the_instruments_are_tested_in_a_process_of_their_own(tmp_path: Path):
     log = tmp_path / "logs" / "ruler.log"
     ruler = calibrate_machine(EngineSettings(device="cpu", precision="fp32"), log=log)

@@ -18,6 +18,7 @@ from resbench.store import load_results
 CPU = {"device": "cpu"}
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_network_is_measured_in_its_own_process_and_stored(tmp_path: Path) -> None:
     told: list[str] = []
     frame = profile_models(

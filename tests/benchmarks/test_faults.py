@@ -20,7 +20,7 @@ from resbench.store import RECORDS, Store
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_records(capsys: pytest.CaptureFixture[str]) -> None:
-    main(kill=2, others=False, models=1, epochs=30, seed=0)
+    main(kill=2, others=False, models=1, epochs=6, seed=0)
     *_, last = capsys.readouterr().out.splitlines()
     assert last == "2 of 2 faults survived: after each the records equal the undisturbed run's."
 

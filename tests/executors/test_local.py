@@ -116,6 +116,7 @@ def test_a_process_that_dies_after_its_record_has_come_leaves_that_record(
     assert store.standing().statuses == {trial.trial_id: "ok"}
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_trial_that_is_refused_in_its_process_is_not_run_and_says_why(tmp_path: Path, plan: Plan) -> None:
     trial = replace(plan.trials[0], dataset_fingerprint="0" * 64)
     store = Store(tmp_path / "out", create=True)

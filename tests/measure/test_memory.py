@@ -20,7 +20,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets
 
 BLOCK_MIB = 64
 SCRIPT = """
-import json, sys
+import json, os, sys
 import torch
 from torch import nn
 from resbench.devices import open_device
@@ -54,40 +54,56 @@ def build(what):
         return {"allocating": Allocating, "keeping": Keeping}[kind](int(mib))
     return create_model(what)
 
-device = open_device("cpu")
-level = memory_level(device)
-images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
-settings = EngineSettings("cpu", "fp32")
-engine = Engine(build(sys.argv[1]), get_recipe("common"), settings, slots=[(images, labels)])
-use = measure_memory(engine, device, level_mib=level)
-print(json.dumps([use.inference_mib, use.training_allocated_mib, use.training_reserved_mib]))
+def measure(what):
+    device = open_device("cpu")
+    level = memory_level(device)
+    images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.int64)
+    settings = EngineSettings("cpu", "fp32")
+    engine = Engine(build(what), get_recipe("common"), settings, slots=[(images, labels)])
+    use = measure_memory(engine, device, level_mib=level)
+    figures = [use.inference_mib, use.training_allocated_mib, use.training_reserved_mib]
+    print(json.dumps([what, *figures]), flush=True)
+
+for what in sys.argv[1:]:  # each in a process that has measured nothing: a fork
+    child = os.fork()
+    if child == 0:
+        measure(what)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, what
 """
+ALLOCATING, KEEPING, NETWORK = f"allocating:{BLOCK_MIB}", f"keeping:{BLOCK_MIB}", "d2l_resnet18"
 
 
-def measure_in_a_fresh_process(what: str) -> tuple[float, float]:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, what], capture_output=True, text=True, check=True)
-    inference, training, reserved = json.loads(done.stdout.splitlines()[-1])
-    assert reserved is None
-    return inference, training
+@pytest.fixture(scope="module")
+def measured() -> dict[str, tuple[float, float]]:
+    """Memory of inference and of training in MiB, measured in fresh processes."""
+    command = [sys.executable, "-c", SCRIPT, ALLOCATING, KEEPING, NETWORK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        what, inference, training, reserved = json.loads(line)
+        assert reserved is None
+        found[what] = (inference, training)
+    return found
 
 
 @linux_only
-def test_a_known_allocation_of_the_forward_pass_is_seen_in_both_passes():
-    inference, training = measure_in_a_fresh_process(f"allocating:{BLOCK_MIB}")
+def test_a_known_allocation_of_the_forward_pass_is_seen_in_both_passes(measured: dict[str, tuple[float, float]]):
+    inference, training = measured[ALLOCATING]
     assert inference == pytest.approx(BLOCK_MIB, rel=0.05)
     assert training == pytest.approx(BLOCK_MIB, rel=0.05)
 
 
 @linux_only
-def test_training_holds_weights_gradients_and_momentum():
-    inference, training = measure_in_a_fresh_process(f"keeping:{BLOCK_MIB}")
+def test_training_holds_weights_gradients_and_momentum(measured: dict[str, tuple[float, float]]):
+    inference, training = measured[KEEPING]
     assert inference == pytest.approx(BLOCK_MIB, rel=0.05)
     assert training == pytest.approx(3 * BLOCK_MIB, rel=0.05)
 
 
 @linux_only
-def test_inference_of_a_network_takes_its_weights_and_less_than_training():
-    inference, training = measure_in_a_fresh_process("d2l_resnet18")
+def test_inference_of_a_network_takes_its_weights_and_less_than_training(measured: dict[str, tuple[float, float]]):
+    inference, training = measured[NETWORK]
     weights = 11_184_650 * 4 / 2**20
     assert weights < inference < training
     assert training > 3 * weights
