@@ -38,6 +38,15 @@ def test_code_is_kept_in_the_cache_folder(asked, own_cache, monkeypatch):
     assert os.environ[CACHE] == str(own_cache / "compiled")
 
 
+def test_that_torch_was_there_first_and_named_a_folder_of_its_own_changes_nothing(asked, own_cache, monkeypatch):
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.delenv(CACHE)
+    assert os.environ.get(CACHE) != cache_dir() == os.environ[CACHE]
+    compile_function(abs)
+    assert os.environ[CACHE] == str(own_cache / "compiled")
+
+
 def test_code_is_kept_where_the_user_says(asked, monkeypatch):
     monkeypatch.setenv(CACHE, "elsewhere")
     compile_function(abs)
@@ -85,21 +94,30 @@ class TestVersions:
 
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 import torch
+import torch._inductor.compile_fx
 from resbench.devices import open_device
 from resbench.measure.profile import Subject
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
 
-torch.manual_seed(int(sys.argv[1]))
-subject = Subject("cnn", "source", (3, 8, 8), 5, 8, EngineSettings("cpu", "fp32", compile=True))
-engine = subject.engine_for(get_recipe("common"), open_device("cpu"))
-engine.warm_up(*engine.slots[0])
-assert engine.compiled, engine.fallbacks
-counted = torch._dynamo.utils.counters["inductor"]
-weight = next(engine.model.parameters()).flatten()[0].item()
-print(json.dumps([counted["fxgraph_cache_miss"], counted["fxgraph_cache_hit"], weight]))
+def train(seed):
+    torch.manual_seed(seed)
+    subject = Subject("cnn", "source", (3, 8, 8), 5, 8, EngineSettings("cpu", "fp32", compile=True))
+    engine = subject.engine_for(get_recipe("common"), open_device("cpu"))
+    engine.warm_up(*engine.slots[0])
+    assert engine.compiled, engine.fallbacks
+    counted = torch._dynamo.utils.counters["inductor"]
+    weight = next(engine.model.parameters()).flatten()[0].item()
+    print(json.dumps([counted["fxgraph_cache_miss"], counted["fxgraph_cache_hit"], weight]), flush=True)
+
+for seed in map(int, sys.argv[1:]):  # each in a process of its own: a fork of one that has compiled nothing
+    child = os.fork()
+    if child == 0:
+        train(seed)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, seed
 """
 
 
@@ -109,14 +127,12 @@ def test_another_seed_in_another_process_finds_the_code_of_the_same_network(tmp_
     monkeypatch.delenv(CACHE)
     monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
 
-    def misses_hits_and_a_weight(seed: int) -> tuple[int, int, float]:
-        done = subprocess.run([sys.executable, "-c", SCRIPT, str(seed)], capture_output=True, text=True, check=True)
-        return tuple(json.loads(done.stdout.splitlines()[-1]))
-
-    misses, hits, weight = misses_hits_and_a_weight(0)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, "0", "1"], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()[-2:]
+    misses, hits, weight = json.loads(first)
     assert misses > 0
     assert hits == 0
     assert (tmp_path / "compiled").is_dir()
-    again, found, other_weight = misses_hits_and_a_weight(1)
+    again, found, other_weight = json.loads(second)
     assert (again, found) == (0, misses)
     assert other_weight != weight

@@ -19,6 +19,7 @@ from resbench.measure.profile import Subject
 CPU = {"device": "cpu", "precision": "fp32"}
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_network_is_audited_in_a_process_of_its_own() -> None:
     told: list[str] = []
     (audit,) = audit_models(
