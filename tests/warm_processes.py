@@ -19,6 +19,7 @@ import pytest
 
 IMPORTED = [
     *("resbench.executors.job", "resbench.trial", "resbench.models.cnn", "resbench.models.d2l", "fvcore.nn"),
+    "resbench.executors.ranks",  # imports torchrun
     *("torch._dynamo", "torch.fx.experimental.symbolic_shapes"),  # any optimizer; networks on the meta device
 ]
 

@@ -69,6 +69,7 @@ def test_every_command_is_one_that_is_run_here_or_beside() -> None:
     assert {command.words[0] for command in (*SHOWN, *LISTED)} <= {"resbench", "make"}
 
 
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.parametrize("command", RESBENCH, ids=str)
 def test_the_command_runs(command: Command, run: Callable[[list[str]], Any]) -> None:
     words = [ARGUMENTS.get(word, word) for word in command.words[1:]]

@@ -13,6 +13,7 @@ import pytest
 import rank_jobs
 from small_trials import run
 from tiny_folder import make_tiny_folder
+from warm_processes import warm_processes
 
 from resbench.conduct import Attempt
 from resbench.executors import local, ranks
@@ -37,7 +38,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Results, Messag
     folder = tmp_path_factory.mktemp("two")
     plan = plan_two("shapes10", train_images=160, test_images=80, batch_size=BATCH, input="3x8x8")
     messages: Messages = []
-    results, before = run_plan(plan, folder / "out", on_message=lambda trial, kind, data: messages.append((kind, data)))
+    with warm_processes():
+        results, before = run_plan(
+            plan, folder / "out", on_message=lambda trial, kind, data: messages.append((kind, data))
+        )
     assert before == []
     return plan, results, messages
 
@@ -87,6 +91,7 @@ class TestOneTrialOnTwoDevices:
             assert row[same] == getattr(record, same)
 
 
+@pytest.mark.usefixtures("warm_trials")
 def test_a_killed_rank_ends_all_and_is_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "trial_job", rank_jobs.with_a_killed_rank)
     plan = plan_two(f"folder:{make_tiny_folder(tmp_path / 'tiny')}", batch_size=8)

@@ -13,6 +13,7 @@ from rank_checks import gradients, make_loop, normalised, plain, trained
 from small_engines import SGD
 from small_loops import BATCH
 from torch import nn
+from warm_processes import warm_processes
 
 from resbench.errors import InputError
 from resbench.executors.process import run_in_process
@@ -28,13 +29,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("ranks")
     messages: list[tuple[str, dict[str, Any]]] = []
     (folder / "checkpoints").mkdir()
-    ended = run_in_process(
-        rank_checks.checks_job,
-        (folder / "checkpoints",),
-        log=folder / "log",
-        on_message=lambda kind, data: messages.append((kind, data)),
-        processes=2,
-    )
+    with warm_processes():
+        ended = run_in_process(
+            rank_checks.checks_job,
+            (folder / "checkpoints",),
+            log=folder / "log",
+            on_message=lambda kind, data: messages.append((kind, data)),
+            processes=2,
+        )
     assert ended.code == 0, (folder / "log").read_text()
     ((kind, data),) = messages
     assert kind == "seen"
