@@ -45,7 +45,7 @@ def plot_workers(rows: pd.DataFrame, folder: Path) -> Path | None:
         axes.set(
             title=f"Wall time of a {points[counts[0]].subject.partition(', ')[2]}, the whole command",
             xlabel="workers, one processor each",
-            ylabel="s",
+            ylabel="wall time (s)",
             ylim=(0, None),
             xticks=counts,
         )
