@@ -10,7 +10,7 @@ from rich.text import Text
 from resbench.untrusted import printable
 
 WHOLE = 1000  # characters a line, where it is not a terminal that shows it
-_COLOURS = {"error": "red", "failed": "red", "warning": "yellow"}
+_COLOURS = {"error": "red", "failed": "red", "warning": "yellow", "stopped": "yellow"}
 
 out = Console()
 err = Console(stderr=True)
@@ -36,7 +36,7 @@ def complain(text: str, *, label: str = "") -> None:
 
     Args:
         text: Printed as it is, but for characters that do not print: their escapes are.
-        label: ``error``, ``failed`` or ``warning``, put in front in its colour.
+        label: ``error``, ``failed``, ``warning`` or ``stopped``, put in front in its colour.
     """
     prefix = [(f"{label}: ", f"bold {_COLOURS[label]}")] if label else []
     err.print(Text.assemble(*prefix, printable(text)), highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from resbench import provenance
 from resbench.errors import InputError, ResbenchError
+from resbench.executors.deadline import Deadline, OutOfTime, deadline_after
 from resbench.executors.followed import OnMessage
 from resbench.executors.interrupts import ignoring_interrupts, interruptible
 from resbench.executors.local import run_trials
@@ -37,10 +38,12 @@ class SuiteRun:
         waiting: Trials that are going to run.
         done: Trials that ended ``ok`` here before.
         failed: Trials that ended otherwise here before, and are not run again unless that is asked for.
+        stopped: Why the run was stopped before all that waited had run, where it had a deadline.
     """
 
     def __init__(self, plan: Plan, store: Store, standing: Standing, *, retry_failed: bool) -> None:
         self.plan, self.store, self.standing = plan, store, standing
+        self.stopped: str | None = None
         status = standing.statuses.get
         self.done = [trial for trial in plan.trials if status(trial.trial_id) == "ok"]
         failed = [trial for trial in plan.trials if status(trial.trial_id, "not_run") not in ("ok", *AGAIN)]
@@ -53,12 +56,14 @@ class SuiteRun:
         *,
         on_message: OnMessage = lambda trial, kind, data: None,
         say: Say = lambda text: None,
+        deadline: Deadline | None = None,
     ) -> Results:
         """Runs what waits: the ruler, the trials, the first of them measured again, the tables.
 
         Args:
             on_message: Told of everything that the trials emit.
             say: Told what happens between them.
+            deadline: When it has to stop; ``stopped`` then says so.
 
         Raises:
             RulerError: An instrument misreads what is known: nothing was run.
@@ -69,10 +74,14 @@ class SuiteRun:
             return self.store.derive()
         try:
             with interruptible():
+                if deadline is not None:
+                    deadline.check()
                 if self.plan.conduct.executor == "ray":
-                    self._run_on_cluster(on_message, say)
+                    self._run_on_cluster(on_message, say, deadline)
                 else:
-                    self._run_here(on_message, say)
+                    self._run_here(on_message, say, deadline)
+        except OutOfTime as error:
+            self.stopped = str(error)
         except BaseException:
             # The tables of what ended; what stopped the run is what the user must hear of.
             with ignoring_interrupts(), contextlib.suppress(ResbenchError, OSError):
@@ -81,7 +90,7 @@ class SuiteRun:
         with ignoring_interrupts():
             return self.store.derive()
 
-    def _run_here(self, on_message: OnMessage, say: Say) -> None:
+    def _run_here(self, on_message: OnMessage, say: Say, deadline: Deadline | None) -> None:
         """Runs what waits on this machine."""
         plan, store = self.plan, self.store
         with device_locks(plan.trials[0].engine, on_wait=say):
@@ -91,11 +100,14 @@ class SuiteRun:
                 store.append("ruler", ruler.to_dict())
                 ruler.check()
             first = _First(self.waiting, on_message)
-            run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct)
+            run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct, deadline=deadline)
             if plan.conduct.calibrate and first.row is not None:
-                self._measure_again(first.trial, first.row, say)
+                if deadline is not None and deadline.left_s < first.row["wall_s"]:
+                    say(f"no time is left to measure {first.trial.label} again: the noise floor is not known")
+                else:
+                    self._measure_again(first.trial, first.row, say)
 
-    def _run_on_cluster(self, on_message: OnMessage, say: Say) -> None:
+    def _run_on_cluster(self, on_message: OnMessage, say: Say, deadline: Deadline | None) -> None:
         """Runs what waits on the nodes of a Ray cluster, which test their own instruments.
 
         Raises:
@@ -104,7 +116,15 @@ class SuiteRun:
         """
         from resbench.run_on_cluster import run_on_cluster
 
-        run_on_cluster(self.plan, self.waiting, self.store, announce=self._announce, on_message=on_message, say=say)
+        run_on_cluster(
+            self.plan,
+            self.waiting,
+            self.store,
+            announce=self._announce,
+            on_message=on_message,
+            say=say,
+            deadline=deadline,
+        )
 
     def _announce(self) -> None:
         """Records what is planned."""
@@ -240,6 +260,7 @@ def run_suite(
     data_dir: str | Path | None = None,
     retry_failed: bool = False,
     progress: bool = True,
+    stop_after: str | None = None,
     **changes: Any,
 ) -> Results:
     """Runs a suite and returns its results: what ``resbench bench`` does, for a notebook or a script.
@@ -253,6 +274,8 @@ def run_suite(
         data_dir: Where downloaded datasets are, or go; the user's cache folder by default.
         retry_failed: Whether trials that failed there before are run again.
         progress: Whether what happens is printed as it happens.
+        stop_after: Such as ``"9min"``: trials that would not be over by then are not begun, and what is still under way
+            is interrupted; the same call goes on from there.
         **changes: Fields of the suite to replace, such as ``budget="2ep"`` or ``models=["resnet34"]``; those of its
             tables by their own names, such as ``device="cpu"``.
 
@@ -271,13 +294,14 @@ def run_suite(
 
     In a script, call it below ``if __name__ == "__main__":``, since each trial runs in a spawned process.
     """
+    deadline = None if stop_after is None else deadline_after(stop_after)
     given = suite.model_dump() if isinstance(suite, Suite) else None
     chosen = load_suite(str(suite), **changes) if given is None else make_suite(given, **changes)
     plan = plan_suite(chosen, data_dir=Path(data_dir) if data_dir else None)
     for notice in plan.notices:
         warnings.warn(notice, stacklevel=2)
     if not progress:
-        return run_plan(plan, Path(out), retry_failed=retry_failed)[0]
+        return run_plan(plan, Path(out), retry_failed=retry_failed, deadline=deadline)[0]
     # Above this module: what a person sees. Nothing here depends on it.
     from resbench.console import out as console
     from resbench.console import say
@@ -287,4 +311,4 @@ def run_suite(
         open_run(plan, Path(out), retry_failed=retry_failed) as run,
         RunView(console, run.waiting, plan.labels, together=plan.conduct.concurrent_seeds) as view,
     ):
-        return run.run(on_message=view, say=say)
+        return run.run(on_message=view, say=say, deadline=deadline)

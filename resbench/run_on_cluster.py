@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resbench.errors import StorageError
+from resbench.executors.deadline import Deadline
 from resbench.executors.followed import OnMessage
 from resbench.executors.process import Exit
 from resbench.executors.ray_cluster import open_cluster, require_ray, run_job, run_trials
@@ -30,6 +31,7 @@ def run_on_cluster(
     announce: Callable[[], None],
     on_message: OnMessage,
     say: Callable[[str], None],
+    deadline: Deadline | None = None,
 ) -> None:
     """Runs trials on a cluster that is there, or on one that is started for them on this machine.
 
@@ -40,8 +42,10 @@ def run_on_cluster(
         announce: Records what is planned, once the cluster is there.
         on_message: Told of everything that the trials emit.
         say: Told what happens besides.
+        deadline: When the run has to stop.
 
     Raises:
+        OutOfTime: Trials wait for more time.
         InputError: There is no such cluster, or Ray is not installed.
         ClusterError: No node of it is left.
         StorageError: The records cannot be written any more.
@@ -55,8 +59,8 @@ def run_on_cluster(
     say("connecting to the Ray cluster" if conduct.ray_address else "starting or finding a Ray cluster")
     with open_cluster(conduct, needs) as cluster:
         announce()
-        first = run_trials(trials, store, cluster, on_message=on_message, conduct=conduct, say=say)
-        if conduct.calibrate and first is not None:
+        first = run_trials(trials, store, cluster, on_message=on_message, conduct=conduct, say=say, deadline=deadline)
+        if conduct.calibrate and first is not None and (deadline is None or deadline.left_s > first.row["wall_s"]):
             _measure_again(plan, first, cluster, store, say)
 
 

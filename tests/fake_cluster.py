@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resbench.conduct import Conduct
+from resbench.executors.deadline import Deadline
 from resbench.executors.process import Exit
 from resbench.executors.ray_cluster.driver import run_trials
 from resbench.executors.ray_cluster.messages import Begun, Ended, Event, Joined, Left, Lost, Message, Node, Said, Work
@@ -121,7 +122,7 @@ class Scene:
         self.notices: list[str] = []
         self.clock = 0.0
 
-    def run(self, cluster: FakeCluster, conduct: Conduct = QUIET) -> Any:
+    def run(self, cluster: FakeCluster, conduct: Conduct = QUIET, deadline: Deadline | None = None) -> Any:
         return run_trials(
             self.trials,
             self.store,
@@ -130,6 +131,7 @@ class Scene:
             on_message=self.follow,
             say=self.said.append,
             now=lambda: self.clock,
+            deadline=deadline,
         )
 
     def follow(self, trial: Trial, kind: str, data: dict[str, Any]) -> None:

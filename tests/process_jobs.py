@@ -55,6 +55,13 @@ def never_end(emit: Emit) -> None:
         signal.pause()
 
 
+def wait_to_be_ended(emit: Emit) -> None:
+    """Says its process id and waits for what never comes, ready to end."""
+    emit("pid", {"pid": os.getpid()})
+    while True:
+        signal.pause()
+
+
 def hang_with_a_child(own_group: bool, emit: Emit) -> None:
     """Starts a process, says its id, and computes without end."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=own_group)

@@ -54,6 +54,13 @@ TrialTimeout = Annotated[
     str | None,
     typer.Option(rich_help_panel=_RUN, help="End a trial that takes longer, such as 90s, 30min or 2h."),
 ]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_RUN,
+        help="Stop in time, such as 9min, and begin no trial that would not be over by then; the same command goes on.",
+    ),
+]
 OutOfMemory = Annotated[
     str | None,
     typer.Option(

@@ -34,6 +34,7 @@ from resbench.cli.options import (
     Retries,
     RetryFailed,
     Stem,
+    StopAfter,
     TensorBoard,
     TestImages,
     TrainImages,
@@ -78,6 +79,7 @@ def bench(
     memory_format: MemoryFormat = None,
     no_cache_features: NoCacheFeatures = False,
     concurrent_seeds: ConcurrentSeeds = None,
+    stop_after: StopAfter = None,
     trial_timeout: TrialTimeout = None,
     oom: OutOfMemory = None,
     memory_limit: MemoryLimit = None,
@@ -141,6 +143,7 @@ def bench(
         out_folder=out_folder,
         retry_failed=retry_failed,
         tensorboard=tensorboard,
+        stop_after=stop_after,
         dry_run=dry_run,
     )
     if failed:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from resbench.cli.estimating import show_dry_run, show_estimate, show_total
-from resbench.cli.outcome import tell_how_it_ended, tell_what_was_before
+from resbench.cli.outcome import tell_how_it_ended, tell_not_begun, tell_what_was_before
 from resbench.console import complain, count, out, print_pairs, say
 from resbench.environment import choices, distortions
 from resbench.errors import NothingMeasuredError, ResbenchError
+from resbench.executors.deadline import Deadline, deadline_after
 from resbench.live.eventfiles import EventFiles, require_tensorboard, tensorboard_command
 from resbench.live.view import RunView
 from resbench.planning.collection import (
@@ -42,6 +43,7 @@ def bench(
     out_folder: Path | None = None,
     retry_failed: bool = False,
     tensorboard: bool = False,
+    stop_after: str | None = None,
     dry_run: bool = False,
 ) -> int:
     """Plans a suite or a collection, prints the plan, and runs it.
@@ -53,6 +55,7 @@ def bench(
         out_folder: The results folder; ``results/NAME`` by default.
         retry_failed: Whether trials that failed in the folder before are run again.
         tensorboard: Whether event files are written too.
+        stop_after: How long all of it may take, such as ``9min``; None: as long as it takes.
         dry_run: Stop after the plan and what it is going to cost.
 
     Returns:
@@ -62,10 +65,11 @@ def bench(
         InputError: Anything about the suite, its data or the folder is wrong.
         ResbenchError: As :func:`run_and_report`.
     """
+    deadline = None if stop_after is None else deadline_after(stop_after)
     if tensorboard:
         require_tensorboard()
     if is_collection(name):
-        how = {"retry_failed": retry_failed, "tensorboard": tensorboard}
+        how = {"retry_failed": retry_failed, "tensorboard": tensorboard, "deadline": deadline}
         return _bench_collection(name, changes, data_dir, out_folder, how, dry_run=dry_run)
     chosen = load_suite(name, **changes)
     plan = plan_suite(chosen, data_dir=data_dir, on_message=complain)
@@ -74,7 +78,7 @@ def bench(
     if dry_run:
         show_dry_run(plan, folder, retry_failed=retry_failed)
         return 0
-    return run_and_report(plan, folder, retry_failed=retry_failed, tensorboard=tensorboard)
+    return run_and_report(plan, folder, retry_failed=retry_failed, tensorboard=tensorboard, deadline=deadline)
 
 
 def _bench_collection(
@@ -82,7 +86,7 @@ def _bench_collection(
     changes: dict[str, Any],
     data_dir: Path | None,
     out_folder: Path | None,
-    how: dict[str, bool],
+    how: dict[str, Any],
     *,
     dry_run: bool,
 ) -> int:
@@ -189,7 +193,14 @@ def _training(trial: Trial, *, model: bool = False) -> str:
     return f"{trial.model}, {words}, weights {trial.weights}" if model else words
 
 
-def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tensorboard: bool = False) -> int:
+def run_and_report(
+    plan: Plan,
+    folder: Path,
+    *,
+    retry_failed: bool = False,
+    tensorboard: bool = False,
+    deadline: Deadline | None = None,
+) -> int:
     """Runs a plan under a view, writes its report, and prints its table.
 
     Args:
@@ -197,6 +208,7 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
         folder: The results folder.
         retry_failed: Whether trials that failed there before are run again.
         tensorboard: Whether event files are written too.
+        deadline: When it has to stop.
 
     Returns:
         How many planned trials did not end well or could not be planned; each has been named on stderr.
@@ -209,9 +221,13 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
     """
     with open_run(plan, folder, retry_failed=retry_failed) as run:
         tell_what_was_before(run, folder)
+        if deadline is not None and deadline.left_s <= 0:
+            return tell_not_begun(run, folder)
         estimate = show_estimate(plan, run.waiting, folder)
         events = [EventFiles(folder, plan.labels, on_failure=complain)] if tensorboard else []
         expected_s = estimate.expected_s if estimate else None
+        if deadline is not None and estimate is not None:
+            deadline.expect(estimate.whole_s)
         view = RunView(
             out,
             run.waiting,
@@ -223,14 +239,14 @@ def run_and_report(plan: Plan, folder: Path, *, retry_failed: bool = False, tens
         )
         try:
             with view:
-                results = run.run(on_message=view, say=say)
+                results = run.run(on_message=view, say=say, deadline=deadline)
         except KeyboardInterrupt:
             with contextlib.suppress(ResbenchError):  # nothing had ended: there is nothing to report
                 write_report(folder)
             raise
         with contextlib.suppress(NothingMeasuredError):  # the page says how each trial ended
             write_report(folder, results=results)
-    failed = tell_how_it_ended(plan, results, folder)
+    failed = tell_how_it_ended(plan, results, folder, stopped=run.stopped)
     if plan.left_out:
         complain(f"not run, for want of their code: {', '.join(plan.left_out)}", label="failed")
     if tensorboard:

@@ -56,6 +56,12 @@ class Estimate:
         return {trial.trial_id: wall_s for cell, wall_s in known if wall_s is not None for trial in cell.trials}
 
     @property
+    def whole_s(self) -> dict[str, float]:
+        """As ``expected_s``, from before the process is there."""
+        start_s = {trial.trial_id: cell.start_s for cell in self.cells for trial in cell.trials}
+        return {trial_id: wall_s + start_s[trial_id] for trial_id, wall_s in self.expected_s.items()}
+
+    @property
     def total_s(self) -> float:
         """The wall time of all of them one after another, those aside of which it is not known."""
         walls = (len(cell.trials) * (cell.wall_s + cell.start_s) for cell in self.cells if cell.wall_s is not None)

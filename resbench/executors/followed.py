@@ -33,6 +33,7 @@ class Followed:
         node: Of a cluster, where it runs; None where that is this machine.
         remarks: What its executor adds to the notes of its row.
         recorded: Whether its row is stored.
+        status: That row's.
         began: Whether its process has said anything.
     """
 
@@ -47,6 +48,7 @@ class Followed:
     def begin_anew(self) -> None:
         """Forgets what an attempt told: another one is going to."""
         self.phase, self.recorded, self.began = "build", False, False
+        self.status: str | None = None
         self.out_of_memory = False
         self.known: dict[str, Any] = {}
 
@@ -83,6 +85,7 @@ class Followed:
         if kind in {"epoch", "profile"}:
             self.known.update({name: data[name] for name in _TOLD & data.keys()})
         if kind == "trial":
+            self.status = data["status"]
             self.checkpoint.unlink(missing_ok=True)  # what has ended does not go on: another attempt begins anew
         self.on_message(self.trial, kind, data)
 
@@ -122,7 +125,7 @@ class Followed:
             row.exit_code, row.signal = ended.code, ended.signal
         with deferring_interrupts():
             self.store.append("trial", row.to_dict())
-            self.recorded = True
+            self.recorded, self.status = True, status
         self.on_message(self.trial, "trial", row.to_dict())
 
     def _known_row(self) -> TrialRecord:

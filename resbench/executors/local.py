@@ -12,6 +12,7 @@ from dataclasses import replace
 from resbench.conduct import Attempt, Conduct
 from resbench.errors import StorageError
 from resbench.executors.child import available_memory_mib
+from resbench.executors.deadline import Deadline
 from resbench.executors.followed import Followed, OnMessage
 from resbench.executors.interrupts import ignoring_interrupts
 from resbench.executors.job import trial_job
@@ -30,6 +31,7 @@ def run_trials(
     *,
     on_message: OnMessage = lambda trial, kind, data: None,
     conduct: Conduct | None = None,
+    deadline: Deadline | None = None,
 ) -> None:
     """Runs trials in order and puts what they leave into the store.
 
@@ -39,18 +41,28 @@ def run_trials(
         store: Gets what they emit as it comes, and a ``trial`` event for every trial, however it ended.
         on_message: Told of everything that is emitted, after it is stored.
         conduct: Limits, checkpoints, and how many seeds train at once.
+        deadline: Trials that would not be over by then are not begun; the others are.
 
     Raises:
         KeyboardInterrupt: After the trials in flight have been recorded as ``interrupted``.
+        OutOfTime: After those that may be begun have been run: others wait for more time.
         StorageError: The records cannot be written any more.
     """
-    conduct = conduct or Conduct()
+    conduct, waits = conduct or Conduct(), False
     for group in _groups(trials, conduct.concurrent_seeds):
+        if deadline is not None and not deadline.lets_begin(group[0]):
+            waits = True
+            continue
+        began = deadline.now() if deadline is not None else 0.0
         followed = [Followed(trial, store, on_message, conduct) for trial in group]
-        _run_group(followed, inputs, conduct)
+        _run_group(followed, inputs, conduct, deadline)
         for one in followed:
             while one.in_smaller_parts():
-                _run_group([one], inputs, conduct)
+                _run_group([one], inputs, conduct, deadline)
+        if deadline is not None and all(one.status == "ok" for one in followed):
+            deadline.learn(group[0], deadline.now() - began)
+    if deadline is not None and waits:
+        raise deadline.error()
 
 
 def _groups(trials: list[Trial], size: int) -> list[list[Trial]]:
@@ -66,13 +78,13 @@ def _groups(trials: list[Trial], size: int) -> list[list[Trial]]:
     return groups
 
 
-def _run_group(followed: list[Followed], inputs: Inputs, conduct: Conduct) -> None:
+def _run_group(followed: list[Followed], inputs: Inputs, conduct: Conduct, deadline: Deadline | None) -> None:
     """Runs trials together; the process of each may end without a word, and its record is then written here."""
     tasks = [_task(one, inputs, conduct, together=len(followed)) for one in followed]
     for one in followed:
         one.announce()
     try:
-        exits = run_in_processes(tasks)
+        exits = run_in_processes(tasks, deadline=deadline)
     except KeyboardInterrupt as error:
         with ignoring_interrupts():
             how = f"by {error}" if str(error) else "by the user"

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from resbench.executors.child import GATE, child_main, last_line, out_of_memory_kills
+from resbench.executors.deadline import Deadline
 from resbench.executors.interrupts import deferring_interrupts, ignoring_interrupts
 
 __all__ = ["GATE", "Exit", "Task", "run_in_process", "run_in_processes"]
@@ -116,15 +117,20 @@ def run_in_process(
     return run_in_processes([Task(job, arguments, log, on_message, limit_s, memory_limit_mib, processes)])[0]
 
 
-def run_in_processes(tasks: Sequence[Task]) -> list[Exit]:
+def run_in_processes(tasks: Sequence[Task], *, deadline: Deadline | None = None) -> list[Exit]:
     """Runs jobs in a spawned process each: one by one up to their gate, and from there on together.
 
     A job stands at its gate when it emits ``GATE``: that call returns when every job stands there or has ended. What a
     job does before, it does alone. Jobs without a gate run one after another. This process sleeps meanwhile. Whatever
     happens, no process is left behind, nor what they have started.
 
+    Args:
+        tasks: The jobs.
+        deadline: When they are ended all together, whatever they do.
+
     Raises:
         KeyboardInterrupt: The user pressed Ctrl-C; the processes have been ended.
+        OutOfTime: The deadline has come; the processes have been ended.
         OSError: A log cannot be written.
     """
     waiting, workers = deque(tasks), list[_Worker]()
@@ -135,10 +141,14 @@ def run_in_processes(tasks: Sequence[Task]) -> list[Exit]:
             listening = [worker for worker in workers if not worker.over]
             # Something that a process started may hold its pipe and its sentinel open: hence the timeout.
             patience = min((worker.left_s() for worker in listening), default=_LOOK_AGAIN_S)
+            if deadline is not None:
+                patience = max(0.0, min(patience, deadline.left_s))
             wait([thing for worker in listening for thing in worker.waitable()], timeout=min(patience, _LOOK_AGAIN_S))
             for worker in listening:
                 worker.hand_on()
                 worker.end_if_late()
+            if deadline is not None and any(not worker.over for worker in workers):
+                deadline.check()
             if not waiting and all(worker.at_gate or worker.over for worker in workers):
                 for worker in workers:
                     worker.open_gate()

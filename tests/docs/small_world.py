@@ -27,7 +27,7 @@ SMALL = ("--budget", "2steps", "--batch-size", "8", "--seeds", "1", "--device", 
 def jobs_in_this_process() -> Iterator[None]:
     """Runs here what would get a process of its own, with a few timed calls and no second counter of FLOPs."""
 
-    def run_all(tasks: Sequence[Task]) -> list[Exit]:
+    def run_all(tasks: Sequence[Task], **options: Any) -> list[Exit]:
         return [run_one(task.job, task.arguments, on_message=task.on_message) for task in tasks]
 
     def run_one(job: Callable[..., None], arguments: tuple[Any, ...], *, on_message: Any, **options: Any) -> Exit:

@@ -33,7 +33,7 @@ def small(tmp_path: Path) -> Path:
     """A repository with one harness page and one document that shows it."""
     folder = tmp_path / "results" / "harness-cpu"
     folder.mkdir(parents=True)
-    for name in ("harness.csv", "NOTES.md", "README.md"):
+    for name in ("harness.csv", "NOTES.md", "README.md", "workers.png", "workers.svg"):
         shutil.copy(ROOT / "results/harness-cpu" / name, folder)
     (tmp_path / INDEX).write_text("[harness](harness-cpu/README.md)\n")
     (tmp_path / "README.md").write_text("words\n<!-- generated: harness results/harness-cpu -->\n<!-- end -->\n")

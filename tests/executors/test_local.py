@@ -49,7 +49,7 @@ def test_a_trial_whose_process_dies_leaves_a_crashed_row_and_the_next_runs(
 def fake_process(messages: Messages, ended: Exit | BaseException) -> Any:
     """Stands in for run_in_processes: only the first process of a group says anything."""
 
-    def run_it(tasks: Any) -> list[Exit]:
+    def run_it(tasks: Any, **options: Any) -> list[Exit]:
         for kind, data in messages:
             tasks[0].on_message(kind, data)
         if isinstance(ended, BaseException):
@@ -169,7 +169,7 @@ def test_a_trial_that_runs_out_of_memory_is_run_again_in_halves_where_that_is_as
 ) -> None:
     trial, asked, told = plan.trials[0], [], []
 
-    def run_it(tasks: Any) -> list[Exit]:
+    def run_it(tasks: Any, **options: Any) -> list[Exit]:
         (task,) = tasks
         micro = task.arguments[2].micro_batch_size
         asked.append(micro)
@@ -197,7 +197,7 @@ def test_a_trial_that_runs_out_of_memory_with_one_image_is_recorded(
 ) -> None:
     asked = []
 
-    def run_it(tasks: Any) -> list[Exit]:
+    def run_it(tasks: Any, **options: Any) -> list[Exit]:
         asked.append(tasks[0].arguments[2].micro_batch_size)
         return [Exit(-9, "", None, True)]
 
@@ -214,7 +214,7 @@ def test_a_limit_of_memory_and_of_time_reach_the_process(
 ) -> None:
     seen = []
 
-    def run_it(tasks: Any) -> list[Exit]:
+    def run_it(tasks: Any, **options: Any) -> list[Exit]:
         seen.extend(tasks)
         return [Exit(0, "")]
 

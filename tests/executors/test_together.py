@@ -133,7 +133,7 @@ def test_a_budget_of_time_is_refused_for_seeds_that_train_at_once(tmp_path: Path
 
 
 def test_an_interrupt_records_those_that_have_begun(tmp_path: Path, plans: tuple[Plan, Plan], monkeypatch: Any) -> None:
-    def begin_two_and_stop(tasks: list[Task]) -> list[Exit]:
+    def begin_two_and_stop(tasks: list[Task], **options: Any) -> list[Exit]:
         for task in tasks[:2]:
             task.on_message("phase", {"phase": "train"})
         raise KeyboardInterrupt

@@ -83,6 +83,11 @@ class Crew:
                     return one, member.node
         return None
 
+    def free(self, node: Node) -> None:
+        """Notes that what was to run on a node is not begun."""
+        if member := self._members.get(node.node_id):
+            member.busy -= 1
+
     def done(self, node: Node) -> None:
         """Notes that an attempt ended on a node, however well."""
         if member := self._members.get(node.node_id):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from resbench.conduct import Conduct
 from resbench.errors import ClusterError
+from resbench.executors.deadline import Deadline
 from resbench.executors.followed import Followed, OnMessage
 from resbench.executors.interrupts import ignoring_interrupts
 from resbench.executors.process import Exit
@@ -51,6 +52,7 @@ class _Flight:
     what: TrialAttempt | Ruling
     heard_at: float | None = None
     """When it was heard last; None where it has not begun: it waits for its node's room."""
+    begun_at: float | None = None
 
 
 def run_trials(
@@ -62,6 +64,7 @@ def run_trials(
     conduct: Conduct | None = None,
     say: Say = lambda text: None,
     now: Callable[[], float] = time.monotonic,
+    deadline: Deadline | None = None,
 ) -> First | None:
     """Runs trials on a cluster's nodes and puts what they leave into the store.
 
@@ -74,18 +77,20 @@ def run_trials(
         conduct: Limits, checkpoints, and how often a lost trial is run again.
         say: Told what happens to nodes.
         now: Tells the time in seconds.
+        deadline: Trials that would not be over by then are not begun; the others are.
 
     Returns:
         The first trial whose speed can be measured again on the node that it ran on.
 
     Raises:
         KeyboardInterrupt: After the trials in flight have been recorded as ``interrupted``.
+        OutOfTime: After those that may be begun have been run: others wait for more time.
         ClusterError: No node is left.
         StorageError: The records cannot be written any more.
     """
     if not trials:
         return None
-    return _Driver(trials, store, cluster, on_message, conduct or Conduct(), say, now).run()
+    return _Driver(trials, store, cluster, on_message, conduct or Conduct(), say, now, deadline).run()
 
 
 class _Driver:
@@ -100,8 +105,10 @@ class _Driver:
         conduct: Conduct,
         say: Say,
         now: Callable[[], float],
+        deadline: Deadline | None,
     ) -> None:
         self.store, self.cluster, self.conduct, self.say, self.now = store, cluster, conduct, say, now
+        self.deadline, self.put_off = deadline, list[Waiting]()
         self.engine = trials[0].engine
         self.firsts = Firsts(on_message)
         self.crew = Crew()
@@ -112,10 +119,13 @@ class _Driver:
     def run(self) -> First | None:
         """Runs everything; no attempt is left behind, however it ends."""
         try:
-            while self.crew.waiting or self._flying():
-                self._assign()
+            while self._assign() or self.crew.waiting or self._flying():
                 self._hear()
                 self._look_after_nodes()
+                if self.deadline is not None:
+                    self.deadline.check()
+            if self.deadline is not None and self.put_off:
+                raise self.deadline.error()
             return self.firsts.choose(self.crew)
         except KeyboardInterrupt as error:
             with ignoring_interrupts():
@@ -133,12 +143,19 @@ class _Driver:
         """Returns whether an attempt at a trial is under way."""
         return any(isinstance(flight.what, TrialAttempt) for flight in self.flights.values())
 
-    def _assign(self) -> None:
-        """Gives trials to nodes as long as one has room."""
+    def _assign(self) -> bool:
+        """Gives trials to nodes as long as one has room; says whether any was given one."""
+        given = False
         while (found := self.crew.assign()) is not None:
             waiting, node = found
+            if self.deadline is not None and not self.deadline.lets_begin(waiting.followed.trial):
+                self.put_off.append(waiting)
+                self.crew.free(node)
+                continue
             attempt = TrialAttempt(waiting, node, self.conduct)
             self._begin(node, attempt, attempt.work())
+            given = True
+        return given
 
     def _begin(self, node: Node, what: TrialAttempt | Ruling, work: Work) -> None:
         """Starts an attempt."""
@@ -170,6 +187,7 @@ class _Driver:
             return
         elif isinstance(event, Begun):
             flight.heard_at = self.now()
+            flight.begun_at = flight.heard_at if flight.begun_at is None else flight.begun_at
             if isinstance(flight.what, TrialAttempt):
                 flight.what.followed.announce()
         elif isinstance(event, Said):
@@ -187,12 +205,19 @@ class _Driver:
         if isinstance(what, Ruling):
             self._tested(what, how)
         else:
+            self._learn(flight, what)
             if isinstance(how, Exit):
                 self.crew.done(node)
             elif self.crew.lost(node):
                 self._leave(Left(node.name, f"its workers die again and again ({how.why})", node.node_id, died=False))
             if what.runs_again(how, begun=flight.heard_at is not None):
                 self.crew.waiting.appendleft(what.waiting)
+
+    def _learn(self, flight: _Flight, what: TrialAttempt) -> None:
+        """Tells the deadline how long a trial took that ended well."""
+        followed = what.followed
+        if self.deadline is not None and flight.begun_at is not None and followed.status == "ok":
+            self.deadline.learn(followed.trial, self.now() - flight.begun_at)
 
     def _join(self, node: Node) -> None:
         """Takes a node in, once its instruments are found right where that is asked for."""
