@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import subprocess
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import resbench
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,20 @@ def collect() -> Provenance:
     """Reads the versions of everything that could change a result.
 
     ``git_sha`` and ``git_dirty`` are those of the checkout that resbench runs from; ``None`` where it is
-    installed from a package. ``driver`` is the NVIDIA driver's version, ``None`` without CUDA.
+    installed from a package. A copy of a checkout without its ``.git`` (an image, a job's folder) is of the commit that
+    ``RESBENCH_GIT_SHA`` names, and whether it was changed is not known.
+    ``driver`` is the NVIDIA driver's version, ``None`` without CUDA.
     """
     import torch
 
     has_cuda = torch.cuda.is_available()
     cudnn = torch.backends.cudnn.version() if has_cuda else None
-    sha = _git("rev-parse", "HEAD")
-    changes = _git("diff", "HEAD", "--binary", "--no-ext-diff") if sha else None
+    sha, changes = _commit()
     return Provenance(
         git_sha=sha,
         git_dirty=None if changes is None else bool(changes),
         git_diff_hash=_diff_hash(changes),
-        resbench=_version("resbench"),
+        resbench=resbench.__version__,
         torch=torch.__version__,
         torchvision=_version("torchvision"),
         cuda=torch.version.cuda if has_cuda else None,
@@ -64,15 +68,29 @@ def collect() -> Provenance:
 
 def software() -> dict[str, str | None]:
     """Returns what decides a figure besides the machine: versions and the code's commit; torch is not imported."""
-    sha = _git("rev-parse", "HEAD")
+    sha, changes = _commit()
     return {
-        "resbench": _version("resbench"),
+        "resbench": resbench.__version__,
         "commit": sha,
-        "uncommitted changes": _diff_hash(_git("diff", "HEAD", "--binary", "--no-ext-diff") if sha else None),
+        "uncommitted changes": _diff_hash(changes),
         "torch": _version("torch"),
         "torchvision": _version("torchvision"),
         "python": platform.python_version(),
     }
+
+
+def _commit() -> tuple[str | None, str | None]:
+    """Returns the commit that resbench runs from, and the changes to it; ``None`` for what is not known."""
+    sha = _git("rev-parse", "HEAD")
+    if sha is not None:
+        return sha, _git("diff", "HEAD", "--binary", "--no-ext-diff")
+    named = os.environ.get("RESBENCH_GIT_SHA", "")
+    return (named if re.fullmatch(r"[0-9a-f]{40}", named) and _pyproject().is_file() else None), None
+
+
+def _pyproject() -> Path:
+    """Returns where a checkout's pyproject.toml is, or would be."""
+    return Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def _diff_hash(changes: str | None) -> str | None:

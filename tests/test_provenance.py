@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import tomllib
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -53,6 +55,30 @@ def test_a_checkout_is_dirty_where_git_says_so_and_unknown_where_git_fails(
     fake_git(monkeypatch, {"rev-parse": "ab" * 20, "diff": changes})
     collected = provenance.collect()
     assert (collected.git_sha, collected.git_dirty, collected.git_diff_hash) == ("ab" * 20, dirty, digest)
+
+
+def test_a_copy_without_its_repository_is_of_the_commit_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_git(monkeypatch, {"rev-parse": None})
+    monkeypatch.setenv("RESBENCH_GIT_SHA", "cd" * 20)
+    collected = provenance.collect()
+    assert (collected.git_sha, collected.git_dirty, collected.git_diff_hash) == ("cd" * 20, None, None)
+    assert provenance.software()["commit"] == "cd" * 20
+
+
+@pytest.mark.parametrize(("git", "named"), [("ab" * 20, "cd" * 20), (None, "main"), (None, "")])
+def test_the_environment_names_no_other_commit_than_gits_and_nothing_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, git: str | None, named: str
+) -> None:
+    fake_git(monkeypatch, {"rev-parse": git, "diff": ""})
+    monkeypatch.setenv("RESBENCH_GIT_SHA", named)
+    assert provenance.collect().git_sha == git
+
+
+def test_the_version_is_that_of_the_project_file() -> None:
+    project = tomllib.loads((Path(resbench.__file__).parents[1] / "pyproject.toml").read_text())
+    assert resbench.__version__ == project["project"]["version"]
 
 
 def test_an_installed_package_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ class TrialRecord:
     measuring_version: int | None = None
     """Of the code that measures: times and memory of two versions are not compared."""
     git_sha: str | None = None
-    """The commit that resbench ran from."""
+    """The commit that resbench ran from; in a copy without its repository the one that RESBENCH_GIT_SHA names."""
     git_dirty: bool | None = None
     """Whether something was not committed."""
     git_diff_hash: str | None = None

@@ -24,7 +24,6 @@ from resbench.inputs import Inputs
 from resbench.schema import EngineSettings, Trial
 from resbench.store import Store
 
-pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 Follow = Callable[[Trial, str, dict[str, Any]], None]
