@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,10 +59,42 @@ ARM_FIELDS = ("stem", "recipe", "budget", "batch_size", "weights")
 
 
 class Comparison(BaseModel):
-    """A ``[[compare]]`` table: which arm is held against which, and what that is to answer."""
+    """A ``[[compare]]`` table: which arm is held against which, and what that is to answer.
+
+    Where a suite has no arms, its networks are meant.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     question: Words
     arm: str
     against: str
+
+
+def is_meant(name: str, models: list[str]) -> bool:
+    """Says whether a network is one of those that names and wildcards may mean."""
+    return any(name == model or fnmatchcase(name, model) for model in models)
+
+
+def still_asked(pairs: Any, before: Any, models: Any) -> Any:
+    """Leaves out the questions about networks of a suite that were not chosen.
+
+    Args:
+        pairs: The suite's ``[[compare]]`` tables, as they are in its file: nothing has been checked.
+        before: The networks that the suite names itself.
+        models: Those that take their place.
+
+    Returns:
+        The tables that are left. What was no question about the suite's own networks stays, for it is to be refused.
+    """
+    lists = [value for value in (before, models) if isinstance(value, list)]
+    if len(lists) < 2 or not isinstance(pairs, list):
+        return pairs
+    own, chosen = ([model for model in models if isinstance(model, str)] for models in lists)
+
+    def is_left_out(pair: Any) -> bool:
+        names = [pair.get("arm"), pair.get("against")] if isinstance(pair, dict) else [None]
+        were_meant = all(isinstance(name, str) and is_meant(name, own) for name in names)
+        return were_meant and not all(is_meant(name, chosen) for name in names)
+
+    return [pair for pair in pairs if not is_left_out(pair)]

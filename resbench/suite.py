@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from resbench.errors import InputError, nearest, unknown
-from resbench.experiment import ARM_FIELDS, Arm, Claim, Comparison, SourceTable
+from resbench.experiment import ARM_FIELDS, Arm, Claim, Comparison, SourceTable, is_meant, still_asked
 from resbench.schema import format_input
 from resbench.untrusted import user_path
 
@@ -140,7 +140,7 @@ class Suite(BaseModel):
     source: SourceTable | None = None
     """Whose experiment it is."""
     compare: list[Comparison] = []
-    """Which arms answer which question."""
+    """Which arms answer which question; networks, where there are no arms."""
     engine: EngineOptions = EngineOptions()
     run: RunOptions = RunOptions()
 
@@ -167,10 +167,15 @@ class Suite(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError("two [[arms]] have the same name: tables and pages tell them apart by it")
         claims = self.source.claims if self.source else []
-        paired = (name for pair in self.compare for name in (pair.arm, pair.against))
-        for name in (*(claim.arm for claim in claims), *paired):
+        paired = [name for pair in self.compare for name in (pair.arm, pair.against)]
+        for name in (*(claim.arm for claim in claims), *(paired if self.arms else ())):
             if name not in names:
                 raise ValueError(f"{name!r} is no arm of it (it has: {', '.join(names) or 'none'})")
+        for name in () if self.arms else paired:
+            if not is_meant(name, self.models):
+                raise ValueError(
+                    f"{name!r}, which a question is about, is none of its models: {', '.join(self.models)}"
+                )
         return self
 
     @property
@@ -269,6 +274,8 @@ def make_suite(data: dict[str, Any], where: str = "the suite", /, **changes: Any
     for name, fields in in_tables.items():
         if fields and isinstance(merged.get(name, {}), dict):  # what is not a table is refused below
             merged[name] = {**merged.get(name, {}), **fields}
+    if "models" in given and not merged.get("arms"):
+        merged["compare"] = still_asked(merged.get("compare", []), data.get("models"), given["models"])
     try:
         suite = Suite.model_validate(merged)
     except ValidationError as error:

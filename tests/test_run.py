@@ -215,6 +215,13 @@ def test_how_trials_are_watched_over_may_change(folder: Path, tmp_path: Path) ->
         assert len(run.waiting) == 3
 
 
+def test_questions_may_come_later(folder: Path, tmp_path: Path) -> None:
+    statuses_written(tmp_path, plan_suite(suite_of(folder)).trials, "ok")
+    asked = [{"question": "What does a residual network add?", "arm": "d2l_resnet18", "against": "cnn"}]
+    with open_run(plan_suite(suite_of(folder, compare=asked)), tmp_path) as run:
+        assert (len(run.done), len(run.waiting)) == (1, 3)
+
+
 def test_a_folder_that_is_in_use_is_refused_with_who_uses_it(folder: Path, tmp_path: Path) -> None:
     plan = plan_suite(suite_of(folder))
     with (

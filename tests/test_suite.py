@@ -120,6 +120,46 @@ def test_changes_replace_what_the_file_says_and_none_leaves_it(tmp_path: Path) -
     assert (changed.cuda_graph, changed.compile, changed.precision) == ("off", "reduce-overhead", "fp32")
 
 
+ASKED = """
+models = ["cnn", "resnet*"]
+[[compare]]
+question = "What do more layers add?"
+arm = "resnet50"
+against = "resnet34"
+[[compare]]
+question = "What does a residual network add?"
+arm = "resnet34"
+against = "cnn"
+"""
+
+
+def test_questions_are_about_networks_where_there_are_no_arms(tmp_path: Path) -> None:
+    assert [pair.arm for pair in load_suite(write(tmp_path, ASKED)).compare] == ["resnet50", "resnet34"]
+
+
+@pytest.mark.parametrize(
+    ("models", "left"),
+    [(["resnet34"], []), (["resnet34", "resnet50"], ["resnet50"]), (["resnet*"], ["resnet50"]), (["vgg"], [])],
+)
+def test_questions_about_networks_that_were_not_chosen_are_left_out(
+    tmp_path: Path, models: list[str], left: list[str]
+) -> None:
+    assert [pair.arm for pair in load_suite(write(tmp_path, ASKED), models=models).compare] == left
+
+
+@pytest.mark.parametrize("changes", [{}, {"models": ["resnet34"]}])
+def test_a_question_about_what_is_no_network_of_the_suite_names_it(tmp_path: Path, changes: dict[str, object]) -> None:
+    path = write(tmp_path, ASKED.replace('"cnn"\n', '"vgg"\n'))
+    with pytest.raises(InputError, match="'vgg', which a question is about, is none of its models"):
+        load_suite(path, **changes)
+
+
+def test_a_question_about_what_a_wildcard_could_mean_and_does_not_is_refused_with_the_plan(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, ASKED.replace('"resnet50"', '"resnet51"')))
+    with pytest.raises(InputError, match="is about 'resnet51', which is none of its networks: cnn, resnet34"):
+        plan_arms(suite)
+
+
 @pytest.mark.parametrize("changes", [{"budgett": "2ep"}, {"batch_size": "64"}, {"device": 3}])
 def test_a_bad_change_is_refused_like_a_bad_file(changes: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):

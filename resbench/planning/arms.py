@@ -111,7 +111,14 @@ def _chosen(suite: Suite) -> list[Arm]:
         InputError: A name is unknown, or no arm is of a network that was chosen.
     """
     if not suite.arms:
-        return [Arm(name=model, model=model) for model in expand_models(suite.models)]
+        models = expand_models(suite.models)
+        for name in (name for pair in suite.compare for name in (pair.arm, pair.against)):
+            if name not in models:  # a wildcard could mean it, and does not: there is no such network
+                raise InputError(
+                    f"a question of the suite {suite.name!r} is about {name!r}, which is none of its networks: "
+                    f"{', '.join(models)}."
+                )
+        return [Arm(name=model, model=model) for model in models]
     if not suite.models:
         return suite.arms
     wanted = expand_models(suite.models)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resbench.data.datasets import DatasetUnavailableError
 from resbench.errors import InputError
@@ -19,6 +19,9 @@ from resbench.plugins import import_code
 from resbench.report.sources.stored import COLLECTION
 from resbench.store import write_atomically
 from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite
+
+SUITE = "suite"
+"""The key of a suite's table that says which suite it is of."""
 
 
 class Collection(BaseModel):
@@ -31,7 +34,19 @@ class Collection(BaseModel):
     without_cuda: str | None = None
     """The collection that takes its place where there is no CUDA device and no budget is given."""
     suites: dict[str, dict[str, Any]] = Field(min_length=1)
-    """A suite's name, and which of its keys have other values here: a ``[suites.NAME]`` table each."""
+    """A suite's name, and which of its keys have other values here: a ``[suites.NAME]`` table each. Its key ``suite``
+    says which suite the table is of, where that is not its name: one suite can so stand in several tables."""
+
+    @model_validator(mode="after")
+    def _names_suites(self) -> Collection:
+        """Refuses a table whose key ``suite`` is no name."""
+        for name, own in self.suites.items():
+            if SUITE in own and not (isinstance(own[SUITE], str) and own[SUITE]):
+                raise ValueError(
+                    f"the key 'suites.{name}.{SUITE}' is {own[SUITE]!r}: give the name of a suite, or the path of its "
+                    "file"
+                )
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,7 @@ def load_suites(collection: Collection, **changes: Any) -> list[Suite]:
         InputError: A suite is not there or not valid, a change reaches none, or no suite has a chosen network.
     """
     given = {key: value for key, value in changes.items() if value is not None}
-    suites = [load_suite(name, **{**own, **given}) for name, own in collection.suites.items()]
+    suites = [_load(collection, name, own, given) for name, own in collection.suites.items()]
     if len({suite.name for suite in suites}) < len(suites):
         raise InputError(f"two suites of the collection {collection.name!r} have the same name: it names their folder.")
     if "models" not in given:
@@ -98,6 +113,17 @@ def load_suites(collection: Collection, **changes: Any) -> list[Suite]:
     if refusal and not chosen:
         raise refusal
     return chosen
+
+
+def _load(collection: Collection, name: str, own: dict[str, Any], given: dict[str, Any]) -> Suite:
+    """Reads the suite of one table; of a suite that goes by another name, the table's is its name and its folder's."""
+    if SUITE not in own:
+        return load_suite(name, **{**own, **given})
+    changes = {"name": name, **{key: value for key, value in own.items() if key != SUITE}, **given}
+    try:
+        return load_suite(own[SUITE], **changes)
+    except InputError as error:
+        raise InputError(f"[suites.{name}] of the collection {collection.name!r}: {error}") from error
 
 
 def plan_collection(

@@ -39,7 +39,7 @@ def leave_out_missing(suite: Suite) -> tuple[Suite, dict[str, str]]:
     if not arms if suite.arms else not models:
         told = "; ".join(map(str, faults()))
         raise InputError(f"none of the suite's networks is there: {', '.join(missing)}. What went wrong: {told}")
-    names = {arm.name for arm in arms}
+    names = {arm.name for arm in arms} if suite.arms else {*expand_models(models)}
     source = suite.source and suite.source.model_copy(
         update={"claims": [claim for claim in suite.source.claims if claim.arm in names]}
     )

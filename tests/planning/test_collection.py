@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_collection_of_all_sources_is_shipped_and_one_for_machines_without_cuda() -> None:
-    assert SHIPPED == ["sources", "sources-cpu"]
+    assert SHIPPED == ["headline", "headline-cpu", "sources", "sources-cpu"]
     whole, small = load_collection("sources"), load_collection("sources-cpu")
     assert whole.without_cuda == small.name
     assert list(whole.suites) == list(small.suites) == list(PUBLISHED)
@@ -182,6 +182,39 @@ def test_the_folder_of_a_collection_says_which_suites_it_is_of_and_what_their_so
     read = read_collection(tmp_path / "deep" / "out")
     assert read.suites == data["suites"]
     assert read.missing["source-d2l"] == "the dataset fashion_mnist is neither on disk nor downloadable"
+
+
+def test_one_suite_stands_in_several_tables_each_with_a_name_of_its_own() -> None:
+    cifar, source, time, flops = load_suites(load_collection("headline"))
+    assert [suite.name for suite in (cifar, source, time, flops)] == [*load_collection("headline").suites]
+    assert [(suite.stem, suite.budget, suite.seeds) for suite in (cifar, source, time, flops)] == [
+        ("cifar", "26ep", 3),
+        ("source", "26ep", 1),
+        ("cifar", "2min", 1),
+        ("cifar", "1e16flop", 1),
+    ]
+    assert all(suite.models == load_suite("cifar10").models for suite in (cifar, source, time, flops))
+    small = load_suites(load_collection("headline-cpu"))
+    assert {suite.stem for suite in small} == {"source"}
+    assert {suite.fallback_dataset for suite in small} == {"shapes10"}
+    assert load_collection("headline").without_cuda == "headline-cpu"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("suite = 3", r"'suites\.mine\.suite' is 3: give the name of a suite"),
+        ("suite = ''", r"'suites\.mine\.suite' is ''"),
+        ("suite = 'smokey'", r"\[suites\.mine\] of the collection 'x': unknown suite 'smokey'"),
+        ("suite = 'sources'", r"\[suites\.mine\].* is a collection of suites"),
+        ("suite = 'smoke'\nbudgett = '1ep'", r"\[suites\.mine\].* did you mean 'budget'"),
+    ],
+)
+def test_a_suite_that_a_table_cannot_be_of_is_refused_by_the_tables_name(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(f"[suites.mine]\n{table}\n")
+    with pytest.raises(InputError, match=said):
+        load_suites(load_collection(str(path)))
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_message(tmp_path: Path) -> None:

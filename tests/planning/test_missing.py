@@ -58,6 +58,16 @@ def test_networks_that_are_there_stay():
     assert leave_out_missing(same) == (same, {})
 
 
+def test_a_question_goes_with_a_network_that_it_is_about():
+    note_fault(Fault("nets.py:1", "cannot be imported"))
+    compare = [
+        {"question": "how?", "arm": "resnet50", "against": "resnet34"},
+        {"question": "which?", "arm": "lost", "against": "resnet34"},
+    ]
+    changed, _ = leave_out_missing(make_suite({"name": "x", "models": ["resnet*", "lost"], "compare": compare}))
+    assert [pair.question for pair in changed.compare] == ["how?"]
+
+
 def test_an_arm_goes_with_what_is_said_of_it():
     note_fault(Fault("nets.py:1", "cannot be imported"))
     changed, why = leave_out_missing(arms())
