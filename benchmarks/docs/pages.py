@@ -12,7 +12,7 @@ import typer
 from benchmarks.harness.table import CSV, Rows
 from resbench.cli import app
 from resbench.errors import InputError
-from resbench.report.sources.stored import COLLECTION
+from resbench.report.experiments.stored import COLLECTION
 from resbench.store import RECORDS
 
 INDEX = Path("results") / "README.md"

@@ -92,8 +92,8 @@ def report(
 def _report_one(folder: Path) -> None:
     """Rebuilds what is derived from the records of a results folder, or of a collection."""
     from resbench.report import rebuild_collection, write_report
+    from resbench.report.experiments.stored import COLLECTION
     from resbench.report.profiles import profile_sets, rich_profile
-    from resbench.report.sources.stored import COLLECTION
     from resbench.report.tables import rich_table
     from resbench.store import Store
 
@@ -113,8 +113,8 @@ def _report_one(folder: Path) -> None:
 
 def _print_tables(folder: Path, form: str, columns: str | None) -> None:
     """Prints the comparison tables of a results folder and nothing else."""
+    from resbench.report.experiments.stored import COLLECTION
     from resbench.report.printed import check_format, printed_report
-    from resbench.report.sources.stored import COLLECTION
     from resbench.store import load_results
 
     check_format(form)

@@ -26,7 +26,7 @@ from resbench.planning.collection import (
 )
 from resbench.planning.fitting import some_of
 from resbench.planning.plan import Plan, plan_suite
-from resbench.report import write_report, write_sources_page
+from resbench.report import write_collection_page, write_report
 from resbench.run import open_run
 from resbench.schema import Trial, format_input
 from resbench.suite import load_suite
@@ -121,9 +121,9 @@ def _bench_collection(
                 failed += run_and_report(experiment.plan, folder / experiment.suite.name, **how)
     except BaseException:
         with contextlib.suppress(ResbenchError, OSError):  # what ended is told, and so is what stopped the run
-            write_sources_page(folder)
+            write_collection_page(folder)
         raise
-    page, *_ = write_sources_page(folder)
+    page, *_ = write_collection_page(folder)
     say(f"All of it on one page: {page}")
     return failed
 

@@ -16,7 +16,7 @@ from resbench.errors import InputError
 from resbench.planning.arms import plan_arms
 from resbench.planning.plan import Plan, plan_suite
 from resbench.plugins import import_code
-from resbench.report.sources.stored import COLLECTION
+from resbench.report.experiments.stored import COLLECTION
 from resbench.store import write_atomically
 from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite
 

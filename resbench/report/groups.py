@@ -123,10 +123,13 @@ class Group:
         every = sorted({seed for found in of_label for seed in found})
         return np.array([[found.get(seed) for seed in every] for found in of_label], dtype=float)
 
+    def ok_of(self, label: str, column: str) -> list[Any]:
+        """Returns one column of a model's trials that ended ``ok``, ``None`` where it is empty."""
+        return [self.columns[column][place] for place in self.ok_places.get(label, ())]
+
     def ok(self, label: str, column: str) -> list[Any]:
         """Returns one column of a model's trials that ended ``ok``, less those where it is empty."""
-        values = (self.columns[column][place] for place in self.ok_places.get(label, ()))
-        return [value for value in values if value is not None]
+        return [value for value in self.ok_of(label, column) if value is not None]
 
 
 def slug_of(title: str) -> str:

@@ -14,7 +14,7 @@ from tiny_folder import make_tiny_folder
 from resbench.cli import suites as front
 from resbench.planning.plan import Plan
 from resbench.report import write_report
-from resbench.report.sources.stored import COLLECTION
+from resbench.report.experiments.stored import COLLECTION
 from resbench.store import Store, load_results, planned_record
 
 Invoke = Callable[..., Result]

@@ -19,7 +19,7 @@ from resbench.planning.collection import (
     plan_collection,
     write_collection,
 )
-from resbench.report.sources.stored import COLLECTION, read_collection
+from resbench.report.experiments.stored import COLLECTION, read_collection
 from resbench.suite import load_suite, suite_names
 
 Write = Callable[[str], str]

@@ -9,9 +9,9 @@ from typing import Any
 
 from records import make_epochs, make_record, make_trial
 
-from resbench.report.sources.reading import read_run
-from resbench.report.sources.runs import ExperimentRun
-from resbench.report.sources.stored import Experiment
+from resbench.report.experiments.reading import read_run
+from resbench.report.experiments.runs import ExperimentRun
+from resbench.report.experiments.stored import Experiment
 from resbench.store import Store
 
 SOURCE = {"title": "A tutorial", "said": ["It trains for 12 epochs."], "claims": []}

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from source_folders import ASKED, SOURCE, arm, claim, experiment, write_collection, write_suite
 
 from resbench.errors import InputError
-from resbench.report import rebuild_collection, write_sources_page
+from resbench.report import rebuild_collection, write_collection_page
 
 CLAIMED = claim("test_accuracy", 0.892, epochs=16, dataset="fashion_mnist")
 EVIL = "a|b <i> \x1b[31m `c`\n# d"
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     (folder / "plots").mkdir()
     (folder / "plots" / "gone-learning_curves.png").write_text("of an earlier page")
     (folder / "plots" / "mine.png").write_text("not a plot of ours")
-    write_sources_page(folder)
+    write_collection_page(folder)
     return folder
 
 
@@ -131,18 +131,18 @@ def test_curves_have_two_panels_and_stale_plots_go(folder, page):
 
 
 def test_the_same_records_give_the_same_bytes(folder):
-    written = write_sources_page(folder)
+    written = write_collection_page(folder)
     first = {path: path.read_bytes() for path in written}
     assert written[0].name == "README.md"
     assert len(written) == 3
-    assert {path: path.read_bytes() for path in write_sources_page(folder)} == first
+    assert {path: path.read_bytes() for path in write_collection_page(folder)} == first
     assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
 def test_one_evaluation_is_no_curve(tmp_path):
     write_collection(tmp_path, {"one": experiment()})
     write_suite(tmp_path / "one", {"se": arm("net_se", 0.5, done=1), "plain": arm("net_plain", 0.5, done=1)})
-    assert [path.name for path in write_sources_page(tmp_path)] == ["README.md"]
+    assert [path.name for path in write_collection_page(tmp_path)] == ["README.md"]
     page = (tmp_path / "README.md").read_text()
     assert "| epoch" not in page
     assert "plots/" not in page
@@ -151,7 +151,7 @@ def test_one_evaluation_is_no_curve(tmp_path):
 def test_less_than_an_epoch_is_scaled_to_a_whole_one(tmp_path, markdown_table):
     write_collection(tmp_path, {"one": experiment("se", compare=[])})
     write_suite(tmp_path / "one", {"se": arm("net_se", 0.5, epochs=0.25, data_s=1.0, step_s=4.0)})
-    write_sources_page(tmp_path)
+    write_collection_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert markdown_table(page, "### What came out")[0]["time an epoch"] == "20.0 s"
     assert "Time an epoch of se is scaled up" in page
@@ -164,7 +164,7 @@ def test_what_belongs_to_no_arm_is_listed_and_not_told(tmp_path):
     twins = [{"name": name, "model": "net_se"} for name in ("se", "plain")]
     write_collection(tmp_path, {"old": experiment(arms=twins)})
     write_suite(tmp_path / "old", {"se": arm("net_se", 0.5)}, with_arms=False)
-    write_sources_page(tmp_path)
+    write_collection_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "No trial that ended ok could be assigned to an arm." in page
     assert "- not assigned to an arm: net_se with recipe common, seed 0" in page
@@ -191,7 +191,7 @@ def test_hostile_words_break_neither_table_nor_terminal(tmp_path, markdown_table
     tables = experiment(arms=named, compare=asked, source=said, description=EVIL)
     write_collection(tmp_path, {"one": tables}, name=EVIL, description=EVIL)
     write_suite(tmp_path / "one", {EVIL: arm("net_se", 0.5, 0.6, done=2, device_name=EVIL)}, notices=[EVIL])
-    write_sources_page(tmp_path)
+    write_collection_page(tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "\x1b" not in page
     assert "<i>" not in page
@@ -219,18 +219,18 @@ def test_hostile_words_break_neither_table_nor_terminal(tmp_path, markdown_table
 def test_a_foreign_collection_is_refused_by_name(tmp_path, text, match):
     (tmp_path / "collection.json").write_text(text)
     with pytest.raises(InputError, match=match) as caught:
-        write_sources_page(tmp_path)
+        write_collection_page(tmp_path)
     assert "collection.json" in str(caught.value)
     assert not (tmp_path / "README.md").exists()
 
 
 def test_a_folder_without_a_collection_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*collection\.json"):
-        write_sources_page(tmp_path)
+        write_collection_page(tmp_path)
 
 
 def test_arms_in_records_must_name_their_trials(tmp_path):
     write_collection(tmp_path, {"one": experiment()})
     write_suite(tmp_path / "one", {"se": arm("net_se", 0.5)}, with_arms=False, arms=[{"name": "se", "trial_ids": 3}])
     with pytest.raises(InputError, match="trial_ids is 3"):
-        write_sources_page(tmp_path)
+        write_collection_page(tmp_path)

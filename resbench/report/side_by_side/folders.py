@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resbench.errors import InputError
+from resbench.report.experiments.stored import COLLECTION
 from resbench.report.numbers import count
-from resbench.report.sources.stored import COLLECTION
 from resbench.store import Results, load_results
 
 

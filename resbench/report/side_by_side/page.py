@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resbench.errors import InputError, NothingMeasuredError
+from resbench.report.experiments.stored import COLLECTION
 from resbench.report.formats import markdown
 from resbench.report.numbers import escape, names
 from resbench.report.parts import PAGE
@@ -19,7 +20,6 @@ from resbench.report.side_by_side.plots import write_plots
 from resbench.report.side_by_side.sentences import sentences
 from resbench.report.side_by_side.speed import speed_table
 from resbench.report.side_by_side.tables import BESIDE, beside_table, folder_table
-from resbench.report.sources.stored import COLLECTION
 from resbench.report.tables import Table
 from resbench.store import RECORDS, write_atomically
 

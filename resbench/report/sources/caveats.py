@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from resbench.budget import Budget, parse_budget
 from resbench.errors import InputError
 from resbench.recipes import get_recipe
+from resbench.report.experiments.runs import ArmRun, ExperimentRun
 from resbench.report.numbers import count, names, percent, significant
-from resbench.report.sources.runs import ArmRun, ExperimentRun
 
 COMMON = "common"
 """The recipe that is no source's."""

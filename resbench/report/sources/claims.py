@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from resbench.errors import InputError
 from resbench.experiment import Claim
 from resbench.recipes import get_recipe
+from resbench.report.experiments.runs import ArmRun, ExperimentRun, quoted
 from resbench.report.numbers import count, percent, significant
-from resbench.report.sources.runs import ArmRun, ExperimentRun, quoted
 from resbench.stats import standard_deviation
 
 _ACCURACIES = {

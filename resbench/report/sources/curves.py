@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from resbench.report.curves import Curve, curve
-from resbench.report.sources.runs import ArmRun
+from resbench.report.experiments.runs import ArmRun
 from resbench.report.style import INK, model_styles, new_figure, scale_axis, title_of
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from resbench.report.curves import curve
+from resbench.report.experiments.runs import ArmRun
 from resbench.report.notes import IN_PARTS, SUSPECT
 from resbench.report.numbers import MISSING, duration, percent, significant
-from resbench.report.sources.runs import ArmRun
 from resbench.report.tables import Cell, Table
 from resbench.stats import standard_deviation
 

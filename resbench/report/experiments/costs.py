@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from resbench.report.experiments.runs import ArmRun
 from resbench.report.numbers import names, significant
-from resbench.report.sources.runs import ArmRun
 
 COUNTED = 0.05
 """Relative differences of a measured speed or memory up to this are not counted, as in :mod:`resbench.compare`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,7 @@ class ArmRun:
         accuracy = self.mean("test_accuracy")
         if accuracy is None:
             return False
-        by_verdict = all(GUESSING in (row["verdict_reasons"] or "") for row in self.ok)
-        return by_verdict or (self.classes is not None and accuracy <= NEAR_CHANCE / self.classes)
+        return is_guessing(accuracy, [row["verdict_reasons"] for row in self.ok], self.classes)
 
     @property
     def lacks_pretraining(self) -> bool:
@@ -119,6 +119,8 @@ class ExperimentRun:
     """What its reader must know first, a stand-in for the data above all."""
     floors: dict[str, float] = field(default_factory=dict)
     """By column, how far the machine was from itself, as a fraction."""
+    table: pd.DataFrame | None = None
+    """The columns of ``trials.csv`` of its whole folder; ``None`` where it was not run."""
 
     @property
     def title(self) -> str:
@@ -137,8 +139,22 @@ class ExperimentRun:
         return any(arm.ok for arm in self.arms)
 
     def arm(self, name: str) -> ArmRun:
-        """Returns an arm by name; one without trials where there is none."""
-        return next((arm for arm in self.arms if arm.name == name), ArmRun(name, None, [], None))
+        """Returns an arm by its name, or by its network's where a suite names networks alone; else an empty one."""
+        of_network = [arm for arm in self.arms if arm.asked is None and arm.distinct("model") == [name]]
+        named = [arm for arm in self.arms if arm.name == name] or (of_network if len(of_network) == 1 else [])
+        return next(iter(named), ArmRun(name, None, [], None))
+
+
+def is_guessing(accuracy: float, reasons: Sequence[str | None], classes: int | None) -> bool:
+    """Says whether a network guesses: its mean accuracy is about a class's share, or every verdict says so.
+
+    Args:
+        accuracy: Mean test accuracy, a fraction.
+        reasons: What the verdict of each of its rows says.
+        classes: How many there are to guess among; ``None`` where it is not known.
+    """
+    by_verdict = all(GUESSING in (reason or "") for reason in reasons)
+    return by_verdict or (classes is not None and accuracy <= NEAR_CHANCE / classes)
 
 
 def quoted(name: str) -> str:

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from records import make_trial
 from source_folders import ASKED, arm, experiment, read
 
-from resbench.report.sources.conclusions import Answer, conclude
-from resbench.report.sources.costs import ratio_words
+from resbench.report.experiments.conclusions import Answer, conclude
+from resbench.report.experiments.costs import ratio_words
 from resbench.schema import EngineSettings
 from resbench.store import Store
 

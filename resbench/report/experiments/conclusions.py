@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resbench.experiment import Comparison
+from resbench.report.experiments.costs import cost_sentences, cost_words, differences
+from resbench.report.experiments.runs import NEAR_CHANCE, ArmRun, ExperimentRun
 from resbench.report.numbers import count, percent, significant
-from resbench.report.sources.costs import cost_sentences, cost_words, differences
-from resbench.report.sources.runs import NEAR_CHANCE, ArmRun, ExperimentRun
 from resbench.stats.paired import holm, paired_tests
 from resbench.stats.power import ALPHA
 from resbench.stats.ranking import pair_reason

@@ -86,7 +86,7 @@ def read_collection(folder: Path) -> Collection:
         InputError: There is no such file, or it is not one that resbench wrote.
     """
     path = folder / COLLECTION
-    advice = "`resbench bench sources` writes it"
+    advice = "`resbench bench` writes it for a collection of suites"
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

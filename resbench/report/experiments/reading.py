@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.errors import InputError, NothingMeasuredError
 from resbench.experiment import Arm
+from resbench.report.experiments.runs import ArmRun, ExperimentRun
+from resbench.report.experiments.stored import Experiment
 from resbench.report.groups import model_label, records
 from resbench.report.numbers import present
-from resbench.report.sources.runs import ArmRun, ExperimentRun
-from resbench.report.sources.stored import Experiment
 from resbench.stats import split_cells
 from resbench.store import RECORDS, Store, load_results
 
@@ -57,7 +57,7 @@ def read_run(name: str, experiment: Experiment, folder: Path) -> ExperimentRun:
     assigned = {row["trial_id"] for arm in arms for row in arm.trials}
     rest = [row for trial_id, row in rows.items() if trial_id not in assigned]
     notices = list(dict.fromkeys(notice for suite in results.suites for notice in suite.get("notices", ())))
-    return run(arms, rest, notices, _floors(results.noise_floors))
+    return run(arms, rest, notices, _floors(results.noise_floors), results.trials)
 
 
 def _rows(results: Results) -> dict[str, dict[str, Any]]:

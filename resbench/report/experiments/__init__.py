@@ -1,0 +1,1 @@
+"""What the pages of collections share: which suites they are of, what these asked, and what the records say to that."""
