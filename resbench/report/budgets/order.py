@@ -28,6 +28,9 @@ from resbench.stats.ranking import rank
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FAILED = "not every planned seed ended ok"
+"""Why a gap does not count that seeds or an assumption might have separated."""
+
 Evidence = Literal["seeds", "assumed", "none"]
 """Why two networks count as different in a setting: by their seeds, with an assumed deviation, or not at all."""
 
@@ -168,7 +171,7 @@ def _gap(setting: Setting, pair: tuple[str, str], tested: tuple[float, int] | No
     one, other = ((setting.mean(label) or 0.0) for label in pair)
     difference = one - other
     if not all(map(setting.is_whole, pair)):
-        return Gap(difference, "none", "planned seeds did not end ok")
+        return Gap(difference, "none", FAILED)
     if by_assumption is not None:
         is_there = by_assumption < ALPHA
         return Gap(difference, "assumed" if is_there else "none", "" if is_there else "within the assumed deviation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from resbench.report.budgets.order import Orders, compare_orders
@@ -57,10 +58,8 @@ def render(
     """
     orders = compare_orders(settings)
     parts = [*beginning(folder, collection, runs, "setting")]
-    missing = [escape(f"{run.name}: {_why(run, collection)}.") for run in runs if not run.ran]
-    parts += ["## In short"]
-    parts += [bullets([*map(winner, settings)])] if settings else ["No trial ended ok: there is nothing to compare."]
-    parts += ["\n".join(f"- {line}" for line in missing)]
+    missing = [f"{run.name}: {_why(run, collection)}." for run in runs if not run.ran]
+    parts += ["## In short", bullets([*map(winner, settings), *missing])]
     parts += [escape(text) for text in (highest_means(settings), order_changes(orders) if settings else "")]
     if settings:
         parts += ["## What each network reached", markdown(accuracy_table(settings))]
@@ -70,7 +69,7 @@ def render(
         parts.append(bullets([f"{run.name}, {text}" for run in runs for text in failures(run)]))
         parts += ["## What each network got for its budget", markdown(spent_table(settings))]
         parts += _order(settings, orders)
-    parts += _questions({run.name: conclude(run) for run in runs if run.ran and run.compare})
+    parts += _questions({run.name: _answers(run) for run in runs if run.ran and run.compare})
     parts.append("## How this page is made")
     parts.append(
         "It is derived from `collection.json` and from each suite's `records.jsonl`, and nothing on it is measured "
@@ -97,7 +96,21 @@ def _order(settings: Sequence[Setting], orders: Sequence[Orders]) -> Iterator[st
         return
     yield " ".join(escape(text) for text in how_judged(settings))
     yield markdown(table)
+    yield "The reversed pairs, with their gaps in points in the one setting and the other. In brackets: not separated."
     yield bullets([line for each in orders for line in reversals(each)])
+
+
+def _answers(run: ExperimentRun) -> list[Answer]:
+    """Answers the questions of a suite, and says of whom one guesses."""
+    found = []
+    for asked, answer in zip(run.compare, conclude(run), strict=True):
+        arms = run.arm(asked.arm), run.arm(asked.against)
+        guessing = [arm.label for arm in arms if arm.guesses]
+        if len(guessing) == 1:  # of two that guess the answer says so itself
+            words = f"{guessing[0]} is at chance level"
+            answer = replace(answer, accuracy=f"{answer.accuracy} {words}.", short=f"{answer.short} ({words})")
+        found.append(answer)
+    return found
 
 
 def _questions(answers: dict[str, list[Answer]]) -> Iterator[str]:

@@ -38,9 +38,9 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
         settings: In the order in which they stand side by side.
 
     Returns:
-        The figure; ``None`` where there are fewer than two settings.
+        The figure; ``None`` where there are fewer than two settings, or no network is above chance level.
     """
-    if len(settings) < 2:
+    if len(settings) < 2 or not any(setting.ordered for setting in settings[:MOST_SETTINGS]):
         return None
     shown = settings[:MOST_SETTINGS]
     every = networks(shown)
@@ -48,15 +48,14 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
     styles = model_styles(labels)
     figure = new_figure(height_in=max(3.8, 1.2 + 0.19 * len(labels)))
     axes = figure.add_subplot()
-    means = [100 * value for setting in shown for label in labels if (value := setting.mean(label)) is not None]
+    means = [100 * (setting.mean(label) or 0.0) for setting in shown for label in setting.ordered]
     room = max(_ROOM * (max(means) - min(means)), _LEAST_ROOM)
     low, high = max(0.0, min(means) - room), min(100.0, max(means) + room)
     has_bars = is_cut = is_hollow = False
     for turn, label in enumerate(labels):
         style = styles[label]
         offset = _APART * (turn - (len(labels) - 1) / 2) * min(1.0, 12 / len(labels))
-        values = [setting.accuracies(label) for setting in shown]
-        y = [100 * sum(found) / len(found) if found else math.nan for found in values]
+        y = [100 * (setting.mean(label) or 0.0) if label in setting.ordered else math.nan for setting in shown]
         axes.plot(
             [place + offset for place in range(len(shown))],
             y,
@@ -64,16 +63,16 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
             linewidth=0.9 if style.muted else 1.4,
             zorder=1 if style.muted else 2,
         )
-        for place, (setting, found, mean) in enumerate(zip(shown, values, y, strict=True)):
-            if not found:
-                continue
-            half = 100 * (t_half_width(found) or 0.0)
+        for place, (setting, mean) in enumerate(zip(shown, y, strict=True)):
             is_guess = label in setting.guessing
+            if not is_guess and math.isnan(mean):
+                continue
+            half = 0.0 if is_guess else 100 * (t_half_width(setting.accuracies(label)) or 0.0)
             has_bars, is_hollow = has_bars or half > 0, is_hollow or is_guess
             is_cut = is_cut or (half > 0 and (mean - half < low or mean + half > high))
             axes.errorbar(
                 place + offset,
-                mean,
+                low if is_guess else mean,  # guessing is far below what the others span
                 yerr=half or None,
                 fmt=style.marker,
                 color=style.colour,
@@ -84,6 +83,7 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
                 elinewidth=1.0,
                 capsize=2,
                 zorder=3,
+                clip_on=not is_guess,
             )
         axes.plot([], [], color=style.colour, marker=style.marker, markersize=5, linewidth=1.4, label=style.name)
     axes.set_ylim(low, high)
@@ -93,11 +93,12 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test accuracy, last epoch (%)")
     legend_beside(axes)
-    bars = "bars: 95 % intervals of the mean over seeds" + (", cut at the edge" if is_cut else "")
+    words = "bars: 95 % intervals of the mean over seeds" if has_bars else "one seed each: no interval"
+    told = [words, "cut at the edge" if is_cut else "", "hollow, at the foot: at chance level" if is_hollow else ""]
     axes.set_title(
         title_of(
             "Test accuracy by setting: lines that cross change places",
-            f"{bars if has_bars else 'one seed each: no interval'}{'; hollow: at chance level' if is_hollow else ''}",
+            "; ".join(filter(None, told)),
             _left_out(len(settings), len(every)),
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from resbench.report.budgets.order import Deviation, Orders, Reversal, assumed
+from resbench.report.budgets.order import FAILED, Deviation, Evidence, Orders, Reversal, assumed
 from resbench.report.budgets.settings import Setting
 from resbench.report.budgets.tables import unranked_words
 from resbench.report.headline import whole_headline
@@ -52,8 +52,8 @@ def order_changes(orders: Sequence[Orders]) -> str:
     }
     unclear = len({frozenset((turned.first, turned.second)) for _, turned in found["none"]})
     rest = (
-        f" Of {count(unclear, 'pair')} the means turn around between two settings, but not both gaps are separated: "
-        "no claim."
+        f" {count(unclear, 'pair')} of networks change{'s' if unclear == 1 else ''} places by the means alone, without "
+        "both gaps separated: nothing is claimed of that."
         if unclear
         else ""
     )
@@ -84,15 +84,16 @@ def order_changes(orders: Sequence[Orders]) -> str:
 
 def reversals(each: Orders) -> Iterator[str]:
     """Yields which networks change places between two settings, the best founded first."""
-    where = f"{each.one.name} against {each.other.name}"
+    where = f"{each.one.name}, then {each.other.name}"
     if each.pairs and not each.reversals:
-        yield f"{where}: no pair of {each.pairs} is reversed."
-    for evidence, words in (
-        ("seeds", "reversed, both gaps separated by the seeds"),
-        ("assumed", "reversed under the assumed deviation, which one gap or both rest on"),
-        ("none", "the means turn around, but not both gaps are separated: no claim"),
-    ):
-        found = each.reversed_by(evidence)  # type: ignore[arg-type]
+        yield f"{where}: no pair is reversed."
+    kinds: tuple[tuple[Evidence, str], ...] = (
+        ("seeds", "reversed, separated by the seeds in both"),
+        ("assumed", "reversed under the assumed deviation"),
+        ("none", "no claim"),
+    )
+    for evidence, words in kinds:
+        found = each.reversed_by(evidence)
         if found:
             left = len(found) - _MOST_NAMED
             more = f"; and {count(left, 'pair')} more" if left > 0 else ""
@@ -100,11 +101,13 @@ def reversals(each: Orders) -> Iterator[str]:
 
 
 def _pair(turned: Reversal) -> str:
-    """Names two networks that change places, with both gaps and what is wanting to believe them."""
-    points = " and then ".join(f"{100 * gap.difference:+.2f}" for gap in turned.gaps)
-    reasons = list(dict.fromkeys(gap.reason for gap in turned.gaps if gap.reason))
-    why = f", {' and '.join(reasons)}" if reasons else ""
-    return f"{turned.first} minus {turned.second} {points} points{why}"
+    """Names two networks that change places, with both gaps; those that do not count in brackets, with the reason."""
+    points = [
+        f"{100 * gap.difference:+.2f}" if gap.evidence != "none" else f"({100 * gap.difference:+.2f})"
+        for gap in turned.gaps
+    ]
+    failed = FAILED in {gap.reason for gap in turned.gaps}
+    return f"{turned.first} minus {turned.second} {', '.join(points)}{f' ({FAILED})' if failed else ''}"
 
 
 def how_judged(settings: Sequence[Setting]) -> Iterator[str]:
