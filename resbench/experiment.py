@@ -93,7 +93,7 @@ def still_asked(pairs: Any, before: Any, models: Any) -> Any:
     own, chosen = ([model for model in models if isinstance(model, str)] for models in lists)
 
     def is_left_out(pair: Any) -> bool:
-        names = [pair.get("arm"), pair.get("against")] if isinstance(pair, dict) else [None]
+        names: list[Any] = [pair.get("arm"), pair.get("against")] if isinstance(pair, dict) else [None]
         were_meant = all(isinstance(name, str) and is_meant(name, own) for name in names)
         return were_meant and not all(is_meant(name, chosen) for name in names)
 

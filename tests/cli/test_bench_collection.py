@@ -105,6 +105,37 @@ def test_a_collection_runs_each_suite_into_a_folder_of_its_own_and_tells_of_all_
     assert (out / "README.md").read_text() == page
 
 
+@pytest.mark.usefixtures("no_drawing")
+def test_one_suite_under_two_budgets_has_two_folders_and_a_page_that_holds_them_beside_each_other(
+    invoke: Invoke, tmp_path: Path, recorded: list[str]
+) -> None:
+    base, path, out = tmp_path / "base.toml", tmp_path / "budgets.toml", tmp_path / "out"
+    base.write_text(
+        f"""
+        models = ["cnn", "resnet34"]
+        dataset = "folder:{make_tiny_folder(tmp_path / "images")}"
+        batch_size = 8
+        budget = "1steps"
+        engine.device = "cpu"
+        compare = [{{question = "What does a residual network add?", arm = "resnet34", against = "cnn"}}]
+        """
+    )
+    path.write_text(f"[suites.short]\nsuite = '{base}'\n[suites.long]\nsuite = '{base}'\nbudget = '2ep'\n")
+    result = invoke("bench", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert recorded == ["short", "long"]
+    page = (out / "README.md").read_text()
+    assert "short (1steps) |" in page
+    assert "long (2ep) |" in page
+    assert "**What does a residual network add?**" in page
+    assert invoke("report", out).exit_code == 0
+    assert (out / "README.md").read_text() == page
+
+    fewer = invoke("bench", path, "--out", tmp_path / "fewer", "--models", "cnn")
+    assert fewer.exit_code == 0
+    assert "## Questions" not in (tmp_path / "fewer" / "README.md").read_text()
+
+
 def test_a_dry_run_of_a_collection_prints_every_plan_and_makes_no_folder(
     invoke: Invoke, both: Path, tmp_path: Path
 ) -> None:

@@ -241,3 +241,12 @@ def test_a_suite_without_arms_has_one_for_each_network(tmp_path):
     run = read(tmp_path, arms, experiment(arms=[], compare=[]), with_arms=False)
     assert {each.name: len(each.ok) for each in run.arms} == {"net_a": 2, "net_b": 1}
     assert run.unassigned == []
+
+
+def test_a_question_about_networks_finds_them_whatever_weights_they_start_from(tmp_path):
+    asked = [{"question": "Which?", "arm": "net_se", "against": "net_plain"}]
+    nets = {"se": arm("net_se", 0.83, trial={"weights": "default"}), "plain": arm("net_plain", 0.80)}
+    run = read(tmp_path, nets, experiment(arms=[], compare=asked), with_arms=False)
+    assert [each.name for each in run.arms] == ["net_se (default weights)", "net_plain"]
+    (found,) = conclude(run)
+    assert "“net_se (default weights)” 83.00 % and net_plain 80.00 % (+3.00 points)" in found.accuracy
