@@ -170,6 +170,22 @@ def test_one_setting_has_no_order_and_no_plot(tmp_path):
     assert "## Questions" not in page
 
 
+@pytest.mark.usefixtures("no_drawing")
+def test_where_every_network_guesses_that_is_all_that_is_said(tmp_path):
+    write_collection(tmp_path, dict.fromkeys(("one", "two"), asks()))
+    chance = ["the test accuracy is no better than chance: 10.00%, and guessing reaches 10.00%"]
+    for suite in ("one", "two"):
+        guesses = {"a": (0.10, 0.11), "b": (0.10, 0.10)}
+        write_setting(tmp_path / suite, guesses, verdict="suspect", verdict_reasons=chance)
+    assert [path.name for path in write_collection_page(tmp_path)] == ["README.md"]
+    page = (tmp_path / "README.md").read_text()
+    assert "- one: every network is at chance level (guessing among 10: 10.00 %): there is no order to tell of." in page
+    assert "Whether the order changes with the setting cannot be said" in page
+    assert "†" not in page
+    assert "Bold" not in page
+    assert "**" not in page
+
+
 def test_where_nothing_was_run_the_page_says_so_and_no_more(tmp_path):
     write_collection(tmp_path, {"one": asks(("a", "b")), "two": asks()}, missing={"one": MISSING})
     write_setting(tmp_path / "two", {"a": (None,)})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from resbench.report.budgets.order import FAILED, Deviation, Evidence, Orders, Reversal, assumed
 from resbench.report.budgets.settings import Setting
-from resbench.report.budgets.tables import unranked_words
+from resbench.report.budgets.tables import chance_share, unranked_words
 from resbench.report.headline import whole_headline
 from resbench.report.numbers import count, names, percent
 
@@ -16,6 +16,8 @@ _MOST_NAMED = 6
 
 def winner(setting: Setting) -> str:
     """Says which networks of a setting are the most accurate, as its own page does, and which of them guess."""
+    if not setting.ordered:
+        return f"{setting.name}: every network is at chance level{chance_share(setting)}: there is no order to tell of."
     return f"{setting.name}: {' '.join(filter(None, (whole_headline(setting.group), unranked_words(setting))))}"
 
 

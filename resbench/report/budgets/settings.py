@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from resbench.report.experiments.runs import ExperimentRun, is_guessing
+from resbench.report.experiments.runs import GUESSING, ExperimentRun, is_guessing
 from resbench.report.groups import Group, comparable_groups, describe
 from resbench.report.numbers import present
 from resbench.stats import SHARED, mean
@@ -53,6 +53,16 @@ class Setting:
             if (accuracy := self.mean(label)) is not None
             and is_guessing(accuracy, self.group.ok_of(label, "verdict_reasons"), self.classes)
         ]
+
+    @cached_property
+    def doubts(self) -> dict[str, list[tuple[int, str]]]:
+        """Networks with a suspect trial, its seed and the reasons, but for those that are suspect since they guess."""
+        return {
+            label: doubts
+            for label, doubts in self.group.doubts.items()
+            if label not in self.guessing
+            or any(GUESSING not in each for _, told in doubts for each in told.split("; "))
+        }
 
     @cached_property
     def ordered(self) -> list[str]:

@@ -33,7 +33,7 @@ def _accuracy(setting: Setting, label: str) -> Cell:
         return Cell(MISSING)
     spread = standard_deviation(values)
     text = percent(setting.mean(label)) + (f" ± {percent(spread)} (n={len(values)})" if spread is not None else "")
-    marks = [mark for mark, labels in ((CHANCE, setting.guessing), (SUSPECT, setting.group.doubts)) if label in labels]
+    marks = [mark for mark, labels in ((CHANCE, setting.guessing), (SUSPECT, setting.doubts)) if label in labels]
     return Cell(" ".join([text, *marks]), best=label in setting.group.top and label not in setting.guessing)
 
 
@@ -43,7 +43,7 @@ def _accuracy_notes(settings: Sequence[Setting]) -> Iterator[str]:
     yield "Test accuracy after the last epoch, in percent" + (
         ": mean ± standard deviation over n seeds." if max(seeds) > 1 else ", each of one run of one seed."
     )
-    if any(setting.group.top for setting in settings):
+    if any({*setting.group.top} - {*setting.guessing} for setting in settings):
         yield (
             "Bold: the networks that the seeds of their setting do not separate from its most accurate one (paired "
             "tests, Holm-corrected)."
@@ -55,7 +55,7 @@ def _accuracy_notes(settings: Sequence[Setting]) -> Iterator[str]:
     if any(setting.guessing for setting in settings):
         yield f"{CHANCE} At chance level: nothing is learnt yet that can be compared, and no order is seen in it."
     for setting in settings:
-        for label, doubts in setting.group.doubts.items():
+        for label, doubts in setting.doubts.items():
             told = "; ".join(f"seed {seed}: {reasons}" for seed, reasons in doubts[:_MOST_REASONS])
             left = len(doubts) - _MOST_REASONS
             more = f"; and {count(left, 'seed')} more" if left > 0 else ""
@@ -137,10 +137,14 @@ def question_table(answers: dict[str, list[Answer]]) -> Table | None:
     return Table("", headers, rows, text_columns=frozenset({0, 1, 2})) if rows else None
 
 
+def chance_share(setting: Setting) -> str:
+    """Says what guessing reaches, where that is known."""
+    return f" (guessing among {setting.classes}: {percent(1 / setting.classes)} %)" if setting.classes else ""
+
+
 def unranked_words(setting: Setting) -> str:
     """Says which networks of a setting guess; empty where none does."""
     if not setting.guessing:
         return ""
     reached = [f"{label} ({percent(setting.mean(label))} %)" for label in setting.guessing]
-    share = f" (guessing among {setting.classes}: {percent(1 / setting.classes)} %)" if setting.classes else ""
-    return f"At chance level{share}, and so without an order: {names(reached, len(reached))}."
+    return f"At chance level{chance_share(setting)}, and so without an order: {names(reached, len(reached))}."
