@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -154,7 +154,22 @@ def plan_collection(
             raise InputError(f"suite {suite.name}: {error}") from error
     if not any(experiment.plan for experiment in experiments):
         raise InputError(experiments[0].missing)
+    for text in _repeats(experiments):
+        on_message(text)
     return experiments
+
+
+def _repeats(experiments: Sequence[Experiment]) -> Iterator[str]:
+    """Says which suites run trials that an earlier one has run: a flag has taken away what they differ in."""
+    plans = [(each.suite.name, {trial.trial_id for trial in each.plan.trials}) for each in experiments if each.plan]
+    for place, (name, trials) in enumerate(plans):
+        for earlier, its in plans[:place]:
+            if trials & its:
+                yield (
+                    f"{name} runs {len(trials & its)} of its {len(trials)} trials a second time, for {earlier} has the "
+                    "same ones: leave out the flag that makes the two alike, or name one suite."
+                )
+                break
 
 
 def write_collection(folder: Path, collection: Collection, experiments: list[Experiment]) -> None:

@@ -217,6 +217,21 @@ def test_a_suite_that_a_table_cannot_be_of_is_refused_by_the_tables_name(tmp_pat
         load_suites(load_collection(str(path)))
 
 
+def test_suites_that_a_flag_makes_alike_are_told_of(tmp_path: Path) -> None:
+    base, path = tmp_path / "base.toml", tmp_path / "both.toml"
+    images = make_tiny_folder(tmp_path / "images")
+    base.write_text(f"models = ['cnn']\ndataset = 'folder:{images}'\nbatch_size = 8\nengine.device = 'cpu'\n")
+    tables = [
+        f"[suites.{name}]\nsuite = '{base}'\nbudget = '{budget}'\n" for name, budget in (("a", "1ep"), ("b", "2ep"))
+    ]
+    path.write_text("".join(tables))
+    told: list[str] = []
+    plan_collection(load_suites(load_collection(str(path))), on_message=told.append)
+    assert "second time" not in "".join(told)
+    plan_collection(load_suites(load_collection(str(path)), budget="3ep"), on_message=told.append)
+    assert told[-1].startswith("b runs 1 of its 1 trials a second time, for a has the same ones: leave out the flag")
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_clear_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to the results folder"):
