@@ -96,8 +96,10 @@ def _order(settings: Sequence[Setting], orders: Sequence[Orders]) -> Iterator[st
         return
     yield " ".join(escape(text) for text in how_judged(settings))
     yield markdown(table)
-    yield "The reversed pairs, with their gaps in points in the one setting and the other. In brackets: not separated."
-    yield bullets([line for each in orders for line in reversals(each)])
+    lines = [line for each in orders for line in reversals(each)]
+    if lines:
+        yield "The reversed pairs, with their gaps in points in one setting and the other; in brackets: not separated."
+        yield bullets(lines)
 
 
 def _answers(run: ExperimentRun) -> list[Answer]:

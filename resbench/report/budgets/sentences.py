@@ -79,16 +79,14 @@ def order_changes(orders: Sequence[Orders]) -> str:
     if unclear:
         return f"No change of order is claimed.{rest}"
     return (
-        "No two networks change places between any two settings. That is the order of these runs' means: a gap that is "
-        "not separated in its own setting has no order there either."
+        "No two networks change places between two settings in which both are above chance level. That is said of "
+        "these runs' means: where a gap is not separated in its own setting, there is no order that could change."
     )
 
 
 def reversals(each: Orders) -> Iterator[str]:
     """Yields which networks change places between two settings, the best founded first."""
     where = f"{each.one.name}, then {each.other.name}"
-    if each.pairs and not each.reversals:
-        yield f"{where}: no pair is reversed."
     kinds: tuple[tuple[Evidence, str], ...] = (
         ("seeds", "reversed, separated by the seeds in both"),
         ("assumed", "reversed under the assumed deviation"),
