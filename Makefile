@@ -3,6 +3,7 @@
 #
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make sources [BUDGET=1ep] [MODELS=se_resnet50,resnet50] [DATASET=folder:PATH] [OUT=DIR]
+#   make headline [MINUTES=9] [PIECES="suites sweep"] [DATASET=folder:PATH] [OUT=DIR]
 #   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
 #   make docs | setup | clean
 
@@ -17,6 +18,7 @@ DATASET ?=
 OUT ?=
 ROWS ?=
 MINUTES ?=
+PIECES ?=
 KILLS ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
@@ -24,7 +26,7 @@ RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/reco
 FLAGS = $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
   $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
-.PHONY: help setup bench sources test lint latency bench-harness faults report docs clean
+.PHONY: help setup bench sources headline test lint latency bench-harness faults report docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +43,10 @@ bench: $(READY) ## Run a suite: cifar10 where CUDA is, smoke elsewhere
 
 sources: $(READY) ## Run each source's own experiment; at small budgets where there is no CUDA
 	$(BIN)/resbench bench sources $(FLAGS)
+
+headline: $(READY) ## All that a GPU is to answer about the five networks, some minutes a call
+	$(BIN)/python -m benchmarks.headline $(PIECES) $(if $(MINUTES),--minutes '$(MINUTES)') \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4

@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "model" in metafunc.fixturenames:
-        from resbench.planning.plan import expand_models
+        from resbench.planning.arms import expand_models
 
         names = metafunc.config.getoption("--models").split(",")
         metafunc.parametrize("model", expand_models(names), scope="module")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
+from resbench.budget import parse_budget
+from resbench.errors import InputError
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
 
@@ -41,7 +44,8 @@ def whole_headline(group: Group) -> str:
 def cost_sentence(group: Group) -> Iterator[str]:
     """Says which model is the cheapest to train, and what that costs in accuracy: one sentence, or none.
 
-    There is none where no two models have a training time that can be compared.
+    There is none where no two models have a training time that can be compared. Under a budget of time all take the
+    same: there it says how far apart the numbers of images are that the models learn from.
 
     Args:
         group: Trials that may be compared.
@@ -54,6 +58,9 @@ def cost_sentence(group: Group) -> Iterator[str]:
         and row["label"] not in group.in_parts
     ]
     if len(rows) < 2:
+        return
+    if _equal_time(group):
+        yield from _images_in_time(group, rows)
         return
     leaders = [row for row in rows if row["label"] in group.top] or rows
     best = max(leaders, key=lambda row: row["test_accuracy_mean"])
@@ -70,6 +77,23 @@ def cost_sentence(group: Group) -> Iterator[str]:
     else:
         accuracy = f"and is {percent(best['test_accuracy_mean'] - cheapest['test_accuracy_mean'])} points below it"
     yield f"{cheapest['label']} takes {_share(cheapest, best)} of the training time of {best['label']}, {accuracy}."
+
+
+def _equal_time(group: Group) -> bool:
+    try:
+        return parse_budget(str(group.settings["budget"])).unit == "s"
+    except InputError:  # records may be a stranger's
+        return False
+
+
+def _images_in_time(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Says what share of the images of the fastest model the slowest one learns from in the same time."""
+    seen = {row["label"]: group.ok(row["label"], "images_seen") for row in rows}
+    means = {label: fmean(images) for label, images in seen.items() if images}
+    fastest, slowest = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    if means[slowest] < means[fastest]:
+        share = 100 * means[slowest] / means[fastest]
+        yield f"In the same time {slowest} learns from {share:.0f} % of the images that {fastest} learns from."
 
 
 def _share(row: dict[str, Any], other: dict[str, Any]) -> str:

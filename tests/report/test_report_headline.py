@@ -112,3 +112,14 @@ class TestCost:
             *accuracies("failed on one", 0.99, 0.99, None, data_s=0.0, step_s=80.0),
         )
         assert said == "cheap takes 25 % of the training time of ranked, and is 4.98 points below it."
+
+    def test_in_equal_time_the_images_are_told_of(self, tmp_path):
+        same = {"data_s": 1.0, "step_s": 59.0, "budget": "1min"}
+        fast = accuracies("fast", 0.8, 0.82, images_seen=40_000, **same)
+        slow = accuracies("slow", 0.9, 0.91, images_seen=10_000, **same)
+        said = self.cost_of(tmp_path, *fast, *slow)
+        assert said == "In the same time slow learns from 25 % of the images that fast learns from."
+
+    def test_in_equal_time_equal_images_are_not_worth_a_sentence(self, tmp_path):
+        same = {"data_s": 1.0, "step_s": 59.0, "budget": "90s", "images_seen": 10}
+        assert self.cost_of(tmp_path, *accuracies("a", 0.8, **same), *accuracies("b", 0.9, **same)) == ""

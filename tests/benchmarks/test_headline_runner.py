@@ -1,0 +1,125 @@
+"""Pieces in time: what is done stays done, what is not is run by the next call, and nothing outlasts its time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.headline import runner
+from benchmarks.headline.place import Command
+from benchmarks.headline.runner import Ended, Ledger, run_command, run_in_time
+from resbench.errors import InputError
+
+
+class Clock:
+    """Stands still until a command takes its time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> tuple[Clock, list[tuple[str, float]]]:
+    """Takes the place of processes: each takes as long as its first argument says and ends as the second says."""
+    clock, calls = Clock(), []
+
+    def fake(command: Command, seconds: float) -> Ended:
+        takes, exit_code = map(float, command.arguments)
+        calls.append((command.name, seconds))
+        clock.now += min(takes, seconds)
+        return Ended("2026-01-01T00:00:00+00:00", min(takes, seconds), int(exit_code) if takes <= seconds else None)
+
+    monkeypatch.setattr(runner, "run_command", fake)
+    return clock, calls
+
+
+def command(name: str, takes: float, exit_code: int = 0, needs: float = 60) -> Command:
+    return Command(name, (str(takes), str(exit_code)), needs_s=needs)
+
+
+def test_the_next_call_goes_on_where_the_time_was_up(
+    tmp_path: Path, ran: tuple[Clock, list[tuple[str, float]]]
+) -> None:
+    clock, calls = ran
+    commands = [command("a", 100), command("b", 150), command("c", 100)]
+    left = run_in_time(commands, Ledger(tmp_path / "pieces.json"), minutes=4, clock=clock)
+    assert [one.name for one in left] == ["b", "c"]
+    assert calls == [("a", 240.0), ("b", 140.0)]  # c: nothing was left of the four minutes
+    assert Ledger(tmp_path / "pieces.json").ended["b"].exit_code is None
+
+    left = run_in_time(commands, Ledger(tmp_path / "pieces.json"), minutes=5, clock=clock)
+    assert (left, calls[2:]) == ([], [("b", 300.0), ("c", 150.0)])
+    assert run_in_time(commands, Ledger(tmp_path / "pieces.json"), minutes=5, clock=clock) == []
+    assert len(calls) == 4
+
+
+def test_a_command_that_needs_more_than_is_left_is_not_begun_and_a_shorter_one_is(
+    tmp_path: Path, ran: tuple[Clock, list[tuple[str, float]]]
+) -> None:
+    clock, calls = ran
+    commands = [command("first", 200), command("long", 10, needs=120), command("short", 10, needs=30)]
+    left = run_in_time(commands, Ledger(tmp_path / "pieces.json"), minutes=5, clock=clock)
+    assert [one.name for one in left] == ["long"]
+    assert [name for name, _ in calls] == ["first", "short"]
+
+
+def test_a_failure_is_kept_the_others_run_and_it_is_tried_again(
+    tmp_path: Path, ran: tuple[Clock, list[tuple[str, float]]]
+) -> None:
+    clock, calls = ran
+    ledger = Ledger(tmp_path / "pieces.json")
+    said: list[str] = []
+    left = run_in_time([command("a", 1, 3), command("b", 1)], ledger, minutes=9, clock=clock, on_message=said.append)
+    assert ([one.name for one in left], ledger.ended["a"].exit_code) == (["a"], 3)
+    assert said == ["a: 9.0 of 9 minutes left", "b: 9.0 of 9 minutes left"]
+    assert run_in_time([command("a", 1)], ledger, minutes=9, clock=clock) == []
+    assert json.loads((tmp_path / "pieces.json").read_text())["a"]["exit_code"] == 0
+    assert [name for name, _ in calls] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": {"nonsense": 1}}', '{"a": 7}'])
+def test_a_list_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pieces.json").write_text(text)
+    with pytest.raises(InputError, match=r"pieces\.json: not a list of what is done.*Remove it"):
+        Ledger(tmp_path / "pieces.json")
+
+
+MODULES = {
+    "says": "import sys; print(*sys.argv[1:]); sys.exit(7)",
+    "waits": "import signal; print('waiting', flush=True); signal.pause()",
+    "deaf": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); signal.pause()",
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, source in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_a_process_gets_its_arguments_and_its_exit_code_and_output_are_kept(modules: Path) -> None:
+    output = modules / "new" / "said.txt"
+    ended = run_command(Command("x", ("says", "one", "two"), output=output), 60)
+    assert (ended.exit_code, output.read_text()) == (7, "one two\n")
+
+
+def test_a_suite_is_told_to_stop_early_enough_for_its_tables(modules: Path) -> None:
+    output = modules / "said.txt"
+    run_command(Command("x", ("says",), ends_itself=True, output=output), 100)
+    assert output.read_text() == "--stop-after 70s\n"
+
+
+@pytest.mark.parametrize("name", ["waits", "deaf"])
+def test_what_is_not_over_in_time_is_ended_even_where_it_does_not_listen(
+    modules: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(runner, "GRACE_S", 0.5)
+    ended = run_command(Command("x", (name,), output=modules / "said.txt"), 0.5)
+    assert (ended.exit_code, ended.done) == (None, False)
