@@ -52,14 +52,18 @@ def without_plots() -> Iterator[None]:
         yield
 
 
+TOML = ("my-suite.toml", "my-budgets.toml")
+"""What commands call the TOML that README.md shows, in its order."""
+
+
 def build_world(root: Path, invoke: Callable[..., Any]) -> None:
     """Makes what the commands name; the working directory is ``root``."""
     make_tiny_folder(root / IMAGES)
     for split in ("train", "test"):
         images = sorted((root / IMAGES / split).glob("*/*.*"))
         (root / f"{split}.txt").write_text("".join(f"{path.relative_to(root)} {path.parent.name}\n" for path in images))
-    ((_, suite),) = code_blocks("README.md", "toml")
-    (root / "my-suite.toml").write_text(suite)
+    for (_, text), name in zip(code_blocks("README.md", "toml"), TOML, strict=True):
+        (root / name).write_text(text)
     (root / "my_nets.py").write_text(code_blocks("README.md", "python")[0][1])
     save_weights(root / "resnet152.pth")
     with without_plots():

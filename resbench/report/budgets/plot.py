@@ -94,11 +94,11 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
     axes.set_ylabel("test accuracy, last epoch (%)")
     legend_beside(axes)
     words = "bars: 95 % intervals of the mean over seeds" if has_bars else "one seed each: no interval"
-    told = [words, "cut at the edge" if is_cut else "", "hollow, at the foot: at chance level" if is_hollow else ""]
     axes.set_title(
         title_of(
             "Test accuracy by setting: lines that cross change places",
-            "; ".join(filter(None, told)),
+            f"{words}; cut at the edge" if is_cut else words,
+            "hollow, at the foot: at chance level" if is_hollow else "",
             _left_out(len(settings), len(every)),
         )
     )
