@@ -41,7 +41,7 @@ from resbench.cli.options import (
     TrialTimeout,
     parse_batch_size,
 )
-from resbench.console import WHOLE, complain, out, print_table
+from resbench.console import WHOLE, complain, out, print_table, say
 
 
 @with_exit_codes
@@ -193,6 +193,11 @@ def profile(
         on_message=complain,
     )
     print_table(profile_table(frame, width=None if out.is_terminal else WHOLE))
+    if out_folder is not None:
+        from resbench.report import write_report
+
+        write_report(out_folder)
+        say(f"Tables, plots and records: {out_folder}")
     if frame.attrs["failed"]:
         raise typer.Exit(FAILED_TRIALS)
 
