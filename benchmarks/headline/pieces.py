@@ -78,7 +78,7 @@ def _jpeg(place: Place) -> Iterator[Command]:
     for quality in QUALITIES:
         images = place.scratch / f"{dataset_name(place.dataset)}-q{quality}"
         arguments = (place.dataset, "--quality", str(quality), "--out", str(images), *limits)
-        yield Command(f"jpeg images q{quality}", ("benchmarks.headline.reencode", *arguments))
+        yield Command(f"jpeg images q{quality}", ("benchmarks.headline.reencode", *arguments), makes=images)
         flags = ("--models", MODEL_OF_QUALITIES, "--stem", stem)
         yield _bench(f"jpeg q{quality}", place, suite, str(place.out / f"jpeg-q{quality}"), f"folder:{images}", *flags)
 

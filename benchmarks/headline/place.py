@@ -40,6 +40,7 @@ class Command:
             up, and run from its start the next time.
         needs_s: Seconds below which it is not begun.
         output: A file that gets what it prints, instead of the terminal.
+        makes: What others need of it and no results folder keeps: where that is gone, it is run again.
     """
 
     name: str
@@ -47,3 +48,4 @@ class Command:
     ends_itself: bool = False
     needs_s: float = 60.0
     output: Path | None = None
+    makes: Path | None = None

@@ -61,8 +61,9 @@ class Ledger:
                 raise InputError(f"{path}: not a list of what is done ({error}). Remove it to run all again.") from None
 
     def done(self, command: Command) -> bool:
-        """Says whether a command is done."""
-        return command.name in self.ended and self.ended[command.name].done
+        """Says whether a command is done, and what it has made is still there."""
+        there = command.makes is None or command.makes.exists()
+        return there and command.name in self.ended and self.ended[command.name].done
 
     def keep(self, command: Command, ended: Ended) -> None:
         """Writes down how a command ended."""

@@ -82,6 +82,18 @@ def test_a_failure_is_kept_the_others_run_and_it_is_tried_again(
     assert [name for name, _ in calls] == ["a", "b", "a"]
 
 
+def test_what_was_made_on_another_machine_is_made_again(
+    tmp_path: Path, ran: tuple[Clock, list[tuple[str, float]]]
+) -> None:
+    clock, calls = ran
+    made = Command("images", ("1", "0"), makes=tmp_path / "images")
+    ledger = Ledger(tmp_path / "pieces.json")
+    assert run_in_time([made], ledger, minutes=9, clock=clock) == [made]  # it ended well, and there is nothing
+    (tmp_path / "images").mkdir()
+    assert run_in_time([made], ledger, minutes=9, clock=clock) == []
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": {"nonsense": 1}}', '{"a": 7}'])
 def test_a_list_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "pieces.json").write_text(text)
