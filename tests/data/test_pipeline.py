@@ -236,7 +236,7 @@ def test_batches_that_are_only_cropped_and_mirrored_do_without_torchvision():
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=here,
-        env=os.environ | {"PYTHONPATH": str(here.parents[1])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(here.parents[1]), *sys.path))},
         capture_output=True,
         text=True,
         check=True,
