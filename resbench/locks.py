@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 from resbench.data.cache import cache_root
 from resbench.errors import InputError
-from resbench.schema import EngineSettings
 
 FOLDER_LOCK = ".lock"
 
@@ -47,17 +46,20 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def device_locks(engine: EngineSettings, *, on_wait: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+def device_locks(
+    device: str, devices: int = 1, *, on_wait: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
     """Holds every device of a trial for this process inside the block, see :func:`device_lock`.
 
     Args:
-        engine: Of the trial. Several GPUs are taken in their order, so that no two processes wait for each other.
+        device: As the trial's engine settings have it.
+        devices: How many train it. Several GPUs are taken in one order, in whichever order this process numbers
+            them, so that no two processes wait for each other.
         on_wait: Told whom it waits for, where it has to.
     """
-    several = engine.devices if engine.device == "cuda" else 1
+    names = [f"cuda:{index}" for index in range(devices)] if device == "cuda" and devices > 1 else [device]
     with contextlib.ExitStack() as held:
-        for index in range(several):
-            name = engine.device if several == 1 else f"cuda:{index}"
+        for name in sorted(names, key=_physical):
             held.enter_context(device_lock(name, on_wait=on_wait))
         yield
 

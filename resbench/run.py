@@ -93,7 +93,8 @@ class SuiteRun:
     def _run_here(self, on_message: OnMessage, say: Say, deadline: Deadline | None) -> None:
         """Runs what waits on this machine."""
         plan, store = self.plan, self.store
-        with device_locks(plan.trials[0].engine, on_wait=say):
+        engine = plan.trials[0].engine
+        with device_locks(engine.device, engine.devices, on_wait=say):
             ruler = self._calibrate(say) if plan.conduct.calibrate else None
             self._announce()
             if ruler is not None:

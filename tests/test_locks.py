@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resbench.locks import LockedError, device_lock, device_locks, folder_lock, host_name
-from resbench.schema import EngineSettings
 
 HOLD = """
 import sys, time
@@ -81,13 +83,32 @@ def test_a_trial_on_several_devices_holds_all_of_them(
 ) -> None:
     monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with device_locks(EngineSettings(device, "fp32", devices=devices)):
+    with device_locks(device, devices):
         folder = tmp_path / "locks" / host_name()
         found = {path.stem for path in folder.iterdir()}
         assert found == held
         for name in found:
             with (folder / f"{name}.lock").open() as file, pytest.raises(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_several_devices_are_taken_in_one_order_however_a_process_numbers_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
+    taken: list[str] = []
+
+    @contextlib.contextmanager
+    def take(name: str, **_: Any) -> Iterator[None]:
+        taken.append(name)
+        yield
+
+    monkeypatch.setattr("resbench.locks.device_lock", take)
+    for visible in ("1,3", "3,1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with device_locks("cuda", 2):
+            pass
+    assert taken == ["cuda:0", "cuda:1", "cuda:1", "cuda:0"]  # the first process' 0 is the second one's 1
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def estimate_costs(
     if unknown:
         engine = unknown[0].engine
         try:
-            with interruptible(), device_locks(engine, on_wait=_refuse_to_wait):
+            with interruptible(), device_locks(engine.device, engine.devices, on_wait=_refuse_to_wait):
                 number = len(set(map(network_of, unknown)))
                 say(f"estimating: a few training steps of {number} {'network' if number == 1 else 'networks'}")
                 outcomes = measure_networks(unknown, data().shape, plan.conduct)

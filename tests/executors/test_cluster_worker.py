@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from dataclasses import replace
@@ -16,6 +17,7 @@ from resbench.executors.process import Exit
 from resbench.executors.ray_cluster import worker
 from resbench.executors.ray_cluster.messages import Message, Work
 from resbench.executors.ray_cluster.worker import Batch, run_work
+from resbench.locks import host_name
 
 
 def work_of(folder: Path, job: Any, *arguments: Any, **details: Any) -> Work:
@@ -55,6 +57,24 @@ def test_a_job_that_is_silent_gives_signs_of_life_and_is_ended_when_it_takes_too
     assert batches[-1].exit is not None
     assert batches[-1].exit.timed_out_after_s == 0.8
     assert [kind for batch in batches for kind, _ in batch.messages] == ["child"]
+
+
+def test_all_gpus_of_a_job_are_held_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")  # as Ray gives them
+    held: list[str] = []
+
+    def look(*_: Any, **__: Any) -> Exit:
+        for path in (tmp_path / "locks" / host_name()).iterdir():
+            with path.open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(path.stem)
+        return Exit(0, "")
+
+    monkeypatch.setattr(worker, "run_in_process", look)
+    *_, ended = run(replace(work_of(tmp_path, process_jobs.emit_numbers, 1), device="cuda", devices=2))
+    assert ended.code == 0
+    assert sorted(held) == ["cuda-1", "cuda-3"]
 
 
 def test_a_log_without_end_does_not_fill_the_drivers_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

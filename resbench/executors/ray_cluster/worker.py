@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import psutil
 from resbench.executors.child import available_memory_mib
 from resbench.executors.process import Exit, run_in_process
 from resbench.executors.ray_cluster.messages import Message, Work
-from resbench.locks import device_lock
+from resbench.locks import device_locks
 
 SIGN_OF_LIFE_S = 5.0
 """How often the driver hears of a job that says nothing."""
@@ -80,7 +80,7 @@ def _run(work: Work, log: Path, said: queue.SimpleQueue[Message | Exit | BaseExc
         limit = work.memory_limit_mib
         if limit is None and work.device == "cpu":
             limit = available_memory_mib()
-        with device_lock(work.device, on_wait=wait_for_device) if _has_own_device(work) else contextlib.nullcontext():
+        with _own_devices(work, wait_for_device):
             ended = run_in_process(
                 work.job,
                 work.arguments,
@@ -94,9 +94,11 @@ def _run(work: Work, log: Path, said: queue.SimpleQueue[Message | Exit | BaseExc
         said.put(error)
 
 
-def _has_own_device(work: Work) -> bool:
-    """Returns whether the job has a device that this process must take; the node's keeper holds its processor."""
-    return work.device.startswith("cuda")
+def _own_devices(work: Work, on_wait: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Holds the GPUs that Ray gave the job, while it runs; the node's keeper holds the processor."""
+    if not work.device.startswith("cuda"):
+        return contextlib.nullcontext()
+    return device_locks(work.device, work.devices, on_wait=on_wait)
 
 
 def _gather(said: queue.SimpleQueue[Message | Exit | BaseException]) -> tuple[list[Message], Exit | None]:
