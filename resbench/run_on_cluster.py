@@ -55,7 +55,8 @@ def run_on_cluster(
     from resbench.executors.ray_cluster.joining import needs_of
 
     conduct = plan.conduct
-    needs = needs_of(trials, plan.inputs, run_name(store.folder))
+    device_given = plan.suite.engine.device != "auto"
+    needs = needs_of(trials, plan.inputs, run_name(store.folder), device_given=device_given)
     say("connecting to the Ray cluster" if conduct.ray_address else "starting or finding a Ray cluster")
     with open_cluster(conduct, needs) as cluster:
         announce()

@@ -18,7 +18,16 @@ from resbench.data import cache
 from resbench.data.cache import Decoded
 from resbench.errors import InputError
 from resbench.executors.ray_cluster import joining, keeper, shipping
-from resbench.executors.ray_cluster.joining import Luggage, Needs, Step, UnfitError, needs_of, request_of, slots_of
+from resbench.executors.ray_cluster.joining import (
+    Luggage,
+    Needs,
+    Step,
+    UnfitError,
+    needs_of,
+    request_of,
+    slots_of,
+    why_not,
+)
 from resbench.executors.ray_cluster.keeper import Keeper, differing_software
 from resbench.executors.ray_cluster.messages import Node, Told
 from resbench.executors.ray_cluster.shipping import files_to_ship
@@ -230,6 +239,25 @@ def test_how_many_trials_a_node_runs_at_once_and_what_each_asks_for(
     engine, conduct = EngineSettings(device, "fp32", devices=devices), Conduct(cpus_per_trial=each)
     assert slots_of(resources, engine, conduct) == slots
     assert request_of(resources, engine, conduct) == request_
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "given", "said"),
+    [
+        ({"CPU": 8.0}, "cpu", False, None),
+        ({"CPU": 8.0, "GPU": 4.0}, "cpu", True, None),
+        ({"CPU": 8.0, "GPU": 4.0}, "cpu", False, "it has 4 GPUs, and the trials were planned for a processor"),
+        ({"CPU": 8.0, "GPU": 4.0}, "cuda", False, None),
+        ({"CPU": 8.0}, "cuda", False, "it has 8 CPUs and 0 GPUs, not enough for a trial on cuda"),
+        ({}, "cpu", True, "it has 0 CPUs and 0 GPUs, not enough for a trial on cpu"),
+    ],
+)
+def test_a_node_whose_gpus_nobody_decided_to_leave_idle_is_refused(
+    inputs: Inputs, resources: dict[str, float], device: str, given: bool, said: str | None
+) -> None:
+    needs = replace(needs_for(inputs, engine=EngineSettings(device, "fp32")), device_given=given)
+    found = why_not(resources, needs, Conduct())
+    assert found is None if said is None else found is not None and found.startswith(said)
 
 
 def test_one_gpu_of_several_cannot_be_asked_for(inputs: Inputs) -> None:

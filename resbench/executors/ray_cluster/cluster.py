@@ -14,7 +14,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from resbench.conduct import Conduct
 from resbench.errors import ClusterError, ResbenchError, in_one_line
-from resbench.executors.ray_cluster.joining import Luggage, Needs, Step, UnfitError, Way, join, request_of, slots_of
+from resbench.executors.ray_cluster.joining import (
+    Luggage,
+    Needs,
+    Step,
+    UnfitError,
+    Way,
+    join,
+    request_of,
+    slots_of,
+    why_not,
+)
 from resbench.executors.ray_cluster.keeper import Keeper
 from resbench.executors.ray_cluster.messages import Begun, Ended, Event, Joined, Left, Lost, Node, Said, Told, Work
 from resbench.executors.ray_cluster.worker import Batch, run_work
@@ -207,11 +217,11 @@ class RayCluster:
     def _lead(self, node_id: str, resources: dict[str, float]) -> None:
         """Starts a node's way, where it has what a trial needs."""
         conduct, engine = self._conduct, self._needs.engine
-        slots = slots_of(resources, engine, conduct)
-        if not slots:
-            has = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
-            self._refuse(node_id, f"it has {has}, not enough for a trial on {engine.device}")
+        reason = why_not(resources, self._needs, conduct)
+        if reason is not None:
+            self._refuse(node_id, reason)
             return
+        slots = slots_of(resources, engine, conduct)
         self._requests[node_id] = request_of(resources, engine, conduct)
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
         keeper = ray.remote(num_cpus=0)(Keeper).options(scheduling_strategy=there).remote()

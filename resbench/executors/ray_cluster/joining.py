@@ -41,6 +41,8 @@ class Needs:
     files: dict[ShippedFile, Path]
     size: int
     """Bytes of all that is sent."""
+    device_given: bool = True
+    """Whether a person named the device; else it is the best one of the machine that planned."""
 
     @cached_property
     def software(self) -> dict[str, str | None]:
@@ -48,8 +50,14 @@ class Needs:
         return provenance.software()
 
 
-def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str) -> Needs:
+def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str, *, device_given: bool = True) -> Needs:
     """Lists what trials need of any node.
+
+    Args:
+        trials: What is to run.
+        inputs: What they read.
+        run: Names the results folder.
+        device_given: Whether a person named the device.
 
     Raises:
         InputError: The trials are for one of several GPUs, or a file of theirs cannot be read.
@@ -64,7 +72,8 @@ def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str) -> Needs:
     dataset = inputs.load()
     size = sum(split.images.nbytes + split.labels.nbytes for split in (dataset.train, dataset.test))
     manifest = Manifest(first.dataset, first.dataset_fingerprint, tuple(files), imports_there(inputs))
-    return Needs(run, inputs, first.engine, manifest, files, size + sum(file.size for file in files))
+    size += sum(file.size for file in files)
+    return Needs(run, inputs, first.engine, manifest, files, size, device_given)
 
 
 class Luggage:
@@ -156,6 +165,25 @@ def join(node_id: str, name: str, slots: int, keeper: Any, luggage: Luggage, tel
         tell(Told(f"{name}: {holder}"))
         yield Step(keeper.hold.remote(device, wait=True), "take its processor", limit_s=None)
     return Node(node_id, name, slots, found.inputs, found.folder, found.checkpoints)
+
+
+def why_not(resources: dict[str, float], needs: Needs, conduct: Conduct) -> str | None:
+    """Says why a node is not used, from what it has; None for one that is.
+
+    Args:
+        resources: As Ray lists them: ``CPU`` and ``GPU``.
+        needs: What trials need.
+        conduct: How many processors each gets.
+    """
+    device, gpus = needs.engine.device, resources.get("GPU", 0)
+    if device == "cpu" and gpus and not needs.device_given:
+        return (
+            f"it has {gpus:g} {'GPU' if gpus == 1 else 'GPUs'}, and the trials were planned for a processor, since "
+            "torch sees no GPU where resbench was started. Start it on a node like this one; or give --device cpu"
+        )
+    if not slots_of(resources, needs.engine, conduct):
+        return f"it has {resources.get('CPU', 0):g} CPUs and {gpus:g} GPUs, not enough for a trial on {device}"
+    return None
 
 
 def slots_of(resources: dict[str, float], engine: EngineSettings, conduct: Conduct) -> int:
