@@ -10,10 +10,17 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from resbench.errors import InputError
+from resbench.errors import InputError, ModelError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """Passes images and labels through a network; returns the mean loss, and what goes to the totals."""
+
+_UNFINISHED = "Expected to have finished reduction"
+"""How torch begins a page about parameters that a pass did not use."""
+_ADVICE = (
+    "several devices would wait for one another's gradient of each. Remove what no pass uses, or freeze it (`resbench "
+    "check` lists it), or train on one device."
+)
 
 _CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -42,13 +49,42 @@ class Averaged:
         )
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the mean loss of this rank's images, and what they add to the totals."""
-        loss: tuple[torch.Tensor, torch.Tensor] = self._parallel(images, labels)
+        """Returns the mean loss of this rank's images, and what they add to the totals.
+
+        Raises:
+            ModelError: The pass before left a trained parameter without a gradient.
+        """
+        try:
+            loss: tuple[torch.Tensor, torch.Tensor] = self._parallel(images, labels)
+        except RuntimeError as error:
+            if _UNFINISHED not in str(error):
+                raise
+            raise ModelError(f"some trained parameters got no gradient in the step before: {_ADVICE}") from error
         return loss
 
     def apart(self) -> AbstractContextManager[object]:
         """Leaves the gradients of passes in the block as they are, to be added up on this rank."""
         return self._parallel.no_sync()
+
+
+def check_gradients(model: nn.Module, loss: torch.Tensor) -> None:
+    """Checks that a pass reaches every trained parameter, and leaves no gradient behind.
+
+    Args:
+        model: The network that was passed through.
+        loss: What came of it.
+
+    Raises:
+        ModelError: It does not; the message names up to three of those that it leaves out.
+    """
+    loss.backward()
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    unused = [name for name, parameter in trained.items() if parameter.grad is None]
+    for parameter in trained.values():
+        parameter.grad = None
+    if unused:
+        named = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+        raise ModelError(f"{len(unused)} of {len(trained)} trained parameters get no gradient ({named}): {_ADVICE}")
 
 
 class Own:

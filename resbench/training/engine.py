@@ -22,7 +22,7 @@ from resbench.errors import in_one_line
 from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
-from resbench.training.distributed import Averaged, Own, synchronise_batch_norm
+from resbench.training.distributed import Averaged, Own, check_gradients, synchronise_batch_norm
 from resbench.training.forward import forward_pass, layout_of
 from resbench.training.frozen import train_mode
 from resbench.training.optimizer import make_optimizer
@@ -209,8 +209,14 @@ class Engine:
 
         Everything is as before afterwards, see :meth:`preserved`. Where the compiler fails on the model, the
         engine falls back to eager.
+
+        Raises:
+            ModelError: Several ranks train it, and it has trained parameters that no pass uses.
         """
         with self.preserved():
+            if self.ranks.size > 1:
+                self.train_mode()
+                check_gradients(self.model, self._eager_loss(*self.micro_batches(images, labels)[0])[0])
             try:
                 self._warm_up_steps(images, labels, steps)
             except Exception as error:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rank_checks
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from rank_checks import gradients, make_loop, normalised, plain, trained
-from small_engines import SGD
+from small_engines import CLASSES, CPU, SGD
 from small_loops import BATCH
 from torch import nn
 from warm_processes import warm_processes
 
-from resbench.errors import InputError
+from resbench.errors import InputError, ModelError
 from resbench.executors.process import run_in_process
 from resbench.ranks import ALONE, Ranks
-from resbench.training.distributed import check_batch_norm, synchronise_batch_norm
+from resbench.training.distributed import Averaged, Own, check_batch_norm, check_gradients, synchronise_batch_norm
+from resbench.training.engine import Engine
 
 Array = NDArray[Any]
 
@@ -143,6 +146,58 @@ class TestAlone:
             drawn.append(torch.rand(8).tolist())
         assert drawn[0] == torch.rand(8, generator=torch.Generator().manual_seed(11)).tolist()
         assert len({tuple(numbers) for numbers in drawn}) == 3
+
+
+class WithSpare(nn.Module):
+    """A classifier with a second head that no pass uses, or that only the first one does."""
+
+    def __init__(self, *, once: bool = False) -> None:
+        super().__init__()
+        self.used, self.spare, self.once = nn.Linear(12, CLASSES), nn.Linear(12, CLASSES), once
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.used(images.flatten(1))
+        if self.once:
+            self.once = False
+            logits = logits + self.spare(images.flatten(1))
+        return logits
+
+
+class TestParametersWithoutGradient:
+    images, labels = torch.ones(4, 3, 2, 2), torch.arange(4)
+
+    def test_they_are_named_and_no_gradient_stays(self) -> None:
+        model = WithSpare()
+        with pytest.raises(ModelError, match=r"2 of 4 trained parameters get no gradient \(spare.weight, spare.bias\)"):
+            check_gradients(model, model(self.images).sum())
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    def test_what_is_frozen_needs_none(self) -> None:
+        model = WithSpare()
+        model.spare.requires_grad_(False)
+        check_gradients(model, model(self.images).sum())
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    def test_an_engine_of_several_ranks_finds_them_before_it_trains(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("resbench.training.engine.Averaged", lambda model, loss: Own(loss))
+        engine = Engine(WithSpare(), SGD, CPU, ranks=Ranks(0, 2))
+        before = {name: value.clone() for name, value in engine.model.state_dict().items()}
+        with pytest.raises(ModelError, match="or train on one device"):
+            engine.warm_up(self.images, self.labels)
+        assert all(torch.equal(value, before[name]) for name, value in engine.model.state_dict().items())
+        Engine(WithSpare(), SGD, CPU).warm_up(self.images, self.labels)  # alone, none is waited for
+
+    def test_one_that_is_left_out_later_is_told_of_in_a_line(self, tmp_path: Path) -> None:
+        dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{tmp_path / 'store'}")
+        try:
+            model = WithSpare(once=True)
+            averaged = Averaged(model, lambda images, labels: (model(images).sum(), labels))
+            for _ in range(2):
+                averaged(self.images, self.labels)[0].backward()
+            with pytest.raises(ModelError, match="got no gradient in the step before: several devices"):
+                averaged(self.images, self.labels)
+        finally:
+            dist.destroy_process_group()
 
 
 class TestSynchronisedBatchNorm:
