@@ -144,7 +144,8 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
     axes.set_ylabel("test accuracy, last epoch (%)")
     caption = f"named: {len(named)} of {len(rows):,} models, those of the front before others" if dots else ""
     without = f"without {names(found.left_out)}: batches ran in parts" if found.left_out else ""
-    axes.set_title(title_of(f"Test accuracy against {cost.words}", group.title, caption, without))
+    bars = "bars: one standard deviation over the seeds, up and down" if any(sd) else ""
+    axes.set_title(title_of(f"Test accuracy against {cost.words}", group.title, bars, caption, without))
     axes.legend(loc="lower right")
     lay_out(figure)
     place_labels(

@@ -92,6 +92,7 @@ def test_a_name_carries_how_probable_its_place_on_the_front_is(tmp_path):
             (group,) = comparable_groups(load_results(write_folder(tmp_path / str(seeds), seeds=seeds)).trials)
             figure = tradeoff_figure(group, COSTS[0], model_styles(group.labels))
             (legend,) = (text.get_text() for text in figure.axes[0].get_legend().get_texts())
+            assert ("bars: one standard deviation" in figure.axes[0].get_title(loc="left")) == (seeds > 1)
             if seeds == 1:
                 assert sorted(names_of(figure)) == sorted(FIVE_MODELS)
                 assert legend == "Pareto front"
