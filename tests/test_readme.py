@@ -29,6 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 METHOD = (ROOT / "METHOD.md").read_text(encoding="utf-8")
 WORDS = " ".join(README.split())
 RESULTS = ROOT / "results" / "cifar10-jpeg75-cpu"
+LONGER = ROOT / "results" / "longer-jpeg75-cpu"
 SOURCES = ROOT / "results" / "sources-jpeg75-cpu"
 
 
@@ -135,20 +136,20 @@ def test_every_network_is_listed_with_its_parameters() -> None:
         assert f"{sum(weight.numel() for weight in network.parameters()):,}" == params
 
 
-def test_the_committed_files_are_what_their_records_say() -> None:
-    results = load_results(RESULTS)
+@pytest.mark.parametrize("folder", [RESULTS, LONGER], ids=lambda folder: folder.name)
+def test_the_committed_files_are_what_their_records_say(folder: Path) -> None:
+    results = load_results(folder)
     assert list(results.trials.columns) == columns(TrialRecord)
     assert set(results.trials["status"]) == {"ok"}
     assert set(results.trials["dataset"]) == {"cifar10-jpeg75"}
     for name in ("trials", "epochs", "profile", "summary", "pairwise"):
         frame: pd.DataFrame = getattr(results, name)
-        assert frame.to_csv(index=False) == (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
+        assert frame.to_csv(index=False) == (folder / f"{name}.csv").read_text(encoding="utf-8")
 
 
 def figures() -> list[str]:
     """Every figure of the README's sentences, as the committed CSV files have it."""
-    trials = pd.read_csv(RESULTS / "trials.csv")
-    short, long = (trials[trials["budget"] == budget] for budget in ("12800img", "3ep"))
+    short, long = (pd.read_csv(folder / "trials.csv") for folder in (RESULTS, LONGER))
     means = short.groupby("model").mean(numeric_only=True)
     se, plain = means.loc["se_resnet50"], means.loc["resnet50"]
     pair = pd.read_csv(SOURCES / "source-se-resnet50" / "trials.csv")
@@ -158,6 +159,8 @@ def figures() -> list[str]:
     adam = adam[adam["recipe"] == "resnet50_adam"].set_index("model")["train_images_per_second"]
     count = sum(len(pd.read_csv(path)) for path in SOURCES.glob("*/trials.csv"))
     seeds = [0.1, 0.2, 0.4]
+    began = pd.to_datetime(short["started_at"])
+    minutes = ((began.max() - began.min()).total_seconds() + short.loc[began.idxmax(), "wall_s"]) / 60
     return [
         f"`se_resnet50` does {100 * (se.macs / plain.macs - 1):.0f} % more MACs than `resnet50`",
         f"trains {100 * (1 - se.train_images_per_second / plain.train_images_per_second):.0f} % slower",
@@ -171,8 +174,9 @@ def figures() -> list[str]:
         f"{100 * (ratio.macs - 1):.1f} % more MACs",
         f"{adam['resnet50'] / adam['resnet50_nopool']:.2f} times the training time an image",
         f"{count} trials, one hour",
-        f"torch {short.torch.iloc[0].split('+')[0]}, source stem, batch {short.batch_size.iloc[0]}, recipe `common`, "
-        f"{short.started_at.iloc[0][:10]}",
+        f"{short.precision.iloc[0]}, torch {short.torch.iloc[0].split('+')[0]}, source stem, "
+        f"batch {short.batch_size.iloc[0]}, recipe `common`, {short.started_at.iloc[0][:10]}, "
+        f"{minutes:.0f} minutes for all {len(short)} trials",
     ]
 
 

@@ -5,8 +5,8 @@ of two models is taken seed by seed, over the seeds that ended ``ok`` for both, 
 
 Each pair's spread is its own. A spread pooled over all models (that of an analysis of variance with models and seeds
 as its factors) has more degrees of freedom and so finds smaller gaps, but it assumes that all models vary alike. They
-do not: in the committed ``results/cifar10-jpeg75-cpu`` one network has a standard deviation of 0.09 points over three
-seeds and another of 4.72. Where five equal models had standard deviations of 1, 1, 1, 1 and 4, tests with the pooled
+do not: in the committed ``results/cifar10-jpeg75-cpu`` one network has a standard deviation of 0.16 points over three
+seeds and another of 3.89. Where five equal models had standard deviations of 1, 1, 1, 1 and 4, tests with the pooled
 spread told some apart in 10 % of 20,000 simulated experiments, these in less than 5 %. The price is power where seeds
 are few, which :func:`~resbench.stats.power.detectable_gap` puts into a number.
 

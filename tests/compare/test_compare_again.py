@@ -11,6 +11,7 @@ from folders import results_of, seeds
 from records import make_record, make_trial
 
 from resbench.compare.again import remeasured
+from resbench.compare.judging import SHORT_TRAINING_SD
 
 RECORD = make_record(make_trial(seed=0), test_accuracy=0.9)
 
@@ -69,7 +70,7 @@ def test_a_short_training_has_more_noise() -> None:
     rerun = results_of({**RECORD, "epochs": 0.26, "test_accuracy": 0.8})
     (first, *_) = remeasured(stored, RECORD["trial_id"], rerun, bits_expected=False)
     assert first.outcome == "within noise"
-    assert "4.72 points" in first.note
+    assert f"{SHORT_TRAINING_SD:g} points" in first.note
 
 
 @pytest.mark.parametrize(
