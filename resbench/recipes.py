@@ -137,6 +137,9 @@ _FINETUNE = Recipe(
     normalisation="imagenet",
 )
 
+COMMON = "common"
+"""The recipe that all networks of a comparison share; what else is called so is a variant of it."""
+
 _COMMON = Recipe(
     name="common",
     source="one fixed recipe for every network of a comparison, after the CIFAR-10 speed-run recipes",

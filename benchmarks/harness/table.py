@@ -80,8 +80,9 @@ class Rows:
 
 
 _HOW = (
-    "Made by `make bench-harness`. Each row compares two things that were measured in turn in one run, A B A B, the "
-    "first pair dropped; the figure is the median of the pairs' ratios, with the smallest and the largest beside it. "
+    "Made by `make bench-harness`. A ratio compares two things that were measured in turn in one run, A B A B, the "
+    "first pair dropped; the figure is the median of n pairs' ratios, with the smallest and the largest beside it. "
+    "Where a ratio has n=1, and where the unit is another, the figure is of n runs as they are. "
     f"All figures are in `{CSV}`."
 )
 

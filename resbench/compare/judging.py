@@ -134,7 +134,8 @@ def assumed_deviation(epochs: float | None) -> tuple[float, str]:
     """
     if epochs is not None and epochs >= published.shortest_training():
         return published.run_to_run_sd(), "the largest published of CIFAR-10"
-    return SHORT_TRAINING_SD, f"the largest measured of trainings under {published.shortest_training()} epochs"
+    short = f"trainings under {published.shortest_training()} epochs"
+    return SHORT_TRAINING_SD, f"the largest of three seeds or more that was measured of {short}"
 
 
 def _t_test(base: Sequence[float], new: Sequence[float], *, equal_spread: bool) -> float:

@@ -26,7 +26,7 @@ _READ_ME = (
     "Published figures are other recipes on other machines. They say in which region an accuracy should lie; what "
     "differs stands beside each, and no two rows here are like for like.",
     "± is the 95 % interval of the mean over n seeds. The band spans the published figures; what is outside of it by "
-    f"less than {100 * RUN_TO_RUN:.2f} points, which two runs of one training can differ by, is within.",
+    f"less than {100 * RUN_TO_RUN:.2f} points, by which one run can deviate, is within.",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from resbench.compare.metrics import METRICS, noise_floors
+from resbench.recipes import COMMON
 from resbench.report.groups import Group, describe
 from resbench.report.numbers import count, names, present
 from resbench.report.tables import Cell, Table
@@ -12,6 +14,8 @@ from resbench.stats import CELL, SETTINGS, SHARED
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from resbench.store import Results
 
 
 def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
@@ -79,6 +83,29 @@ def comparable(groups: Sequence[Group]) -> str:
     return f"{within}. Across the {len(groups)} tables, which differ in {differ}, nothing that was measured may be."
 
 
+def noise_words(results: Results) -> list[str]:
+    """Says how far the machine was from itself, or that this was not measured; nothing where no trial ended ok.
+
+    Args:
+        results: What a results folder holds.
+    """
+    if not (results.trials["status"] == "ok").any():
+        return []
+    floors = noise_floors(results)
+    told = [
+        f"{metric.name.partition(' (')[0]} {100 * floors[metric.source]:.1f} %"
+        for metric in METRICS
+        if metric.source in floors
+    ]
+    if not told:
+        return ["Noise floor: not measured. How small a difference of speed or memory says something is not known."]
+    models = dict.fromkeys(str(event.get("model")) for event in results.noise_floors)
+    return [
+        f"Noise floor: {names(list(models))}, measured again after the last trial, differed from the first time by "
+        f"{names(told, len(told))}. Differences of speed and memory that are no larger say nothing."
+    ]
+
+
 def _devices(trials: pd.DataFrame) -> Iterator[str]:
     """Yields what trials ran on, and on how many where one trial had several."""
     pairs = zip(trials["device_name"], trials["devices"], strict=True)
@@ -101,8 +128,7 @@ def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
     said = [
         "Test accuracy is that of the last epoch over all test images. The best epoch's is in trials.csv; it "
         "was chosen on the test set, is therefore optimistic, and enters no table here.",
-        "Every model was trained with one fixed recipe that was tuned for none of them: another recipe or a "
-        "longer budget may order them differently.",
+        _recipe_words(ok),
         "MACs count one multiply-add of a convolution or linear layer as one, for the forward pass of one "
         "image; FLOPs are twice that.",
         "Training images/s and train time are taken over the train clock, which is data + step. Building, "
@@ -149,6 +175,25 @@ def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
     if len(set(ok["weights"])) > 1:
         said.append("Not all models start from random weights: a pretrained one has seen other data before.")
     return said
+
+
+def _recipe_words(ok: pd.DataFrame) -> str:
+    """Says what the recipe means for the order of the models."""
+    recipes = {*ok["recipe"]}
+    if all(str(name).startswith(COMMON) for name in recipes):
+        return (
+            "Every model was trained with one fixed recipe that was tuned for none of them: another recipe or a "
+            "longer budget may order them differently."
+        )
+    kept = (
+        "Models of one table share a recipe"
+        if len(recipes) > 1
+        else f"Every model was trained with {next(iter(recipes))}"
+    )
+    return (
+        f"{kept}; a source's own may suit the network that it was made for better than what stands beside it. Another "
+        "recipe or a longer budget may order them differently."
+    )
 
 
 def trial_notes(trials: pd.DataFrame) -> list[str]:

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from resbench.budget import parse_budget
+from resbench.errors import InputError
 from resbench.report.numbers import present
 from resbench.stats import SHARED, split_cells, summarise
 from resbench.stats.tiers import share_tier
@@ -78,6 +80,14 @@ class Group:
         """Says below a plot's title which models it leaves out; empty where it shows all."""
         total = len(self.rows)
         return f"the {len(self.shown)} most accurate of {total:,} models" if len(self.shown) < total else ""
+
+    @property
+    def equal_time(self) -> bool:
+        """Whether a budget of seconds gave all models the same training time, which then is no cost of any."""
+        try:
+            return parse_budget(str(self.settings["budget"])).unit == "s"
+        except InputError:  # records may be a stranger's
+            return False
 
     @property
     def slug(self) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from resbench.budget import parse_budget
-from resbench.errors import InputError
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
 
@@ -59,7 +57,7 @@ def cost_sentence(group: Group) -> Iterator[str]:
     ]
     if len(rows) < 2:
         return
-    if _equal_time(group):
+    if group.equal_time:
         yield from _images_in_time(group, rows)
         return
     leaders = [row for row in rows if row["label"] in group.top] or rows
@@ -77,13 +75,6 @@ def cost_sentence(group: Group) -> Iterator[str]:
     else:
         accuracy = f"and is {percent(best['test_accuracy_mean'] - cheapest['test_accuracy_mean'])} points below it"
     yield f"{cheapest['label']} takes {_share(cheapest, best)} of the training time of {best['label']}, {accuracy}."
-
-
-def _equal_time(group: Group) -> bool:
-    try:
-        return parse_budget(str(group.settings["budget"])).unit == "s"
-    except InputError:  # records may be a stranger's
-        return False
 
 
 def _images_in_time(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -25,6 +25,8 @@ MACHINE = {
 }
 """What one table's trials may differ in and still be learnt alike, with words for it; the device itself they share."""
 
+_WHOLE = 1.0
+"""The largest difference of two accuracies, as a fraction."""
 _MOST_SEEDS = 3
 """Suspect seeds of a model whose reasons a note gives; ``trials.csv`` has all."""
 
@@ -87,11 +89,12 @@ def _smallest_gap(group: Group) -> Iterator[str]:
     if not ranked:
         return
     seeds, tests = min(int(row["n"]) for row in ranked), max(int(row["tests"]) for row in ranked)
+    corrected = min(row["detectable_gap_holm"] for row in ranked) < _WHOLE
+    more = f"To halve the latter takes {_to_halve(seeds, tests)} seeds." if corrected else "More seeds are wanted here."
     yield (
         f"Smallest gap that {count(seeds, 'seed')} would find with a probability of {100 * POWER:.0f} %: "
-        f"{_range(ranked, 'detectable_gap')} points in one pair tested alone, {_range(ranked, 'detectable_gap_holm')} "
-        f"after Holm's correction for {count(tests, 'test')}. "
-        f"To halve the latter takes {_to_halve(seeds, tests)} seeds."
+        f"{_gaps(ranked, 'detectable_gap')} in one pair tested alone, {_gaps(ranked, 'detectable_gap_holm')} "
+        f"after Holm's correction for {count(tests, 'test')}. {more}"
     )
 
 
@@ -102,9 +105,12 @@ def _to_halve(seeds: int, tests: int) -> int:
     return seeds_needed(gap / 2, 1.0, paired=True, alpha=alpha)
 
 
-def _range(rows: list[dict[str, Any]], column: str) -> str:
-    """Writes the smallest and the largest value of a column in percent, once where they are alike."""
-    return " to ".join(dict.fromkeys(percent(choose(row[column] for row in rows)) for choose in (min, max)))
+def _gaps(rows: list[dict[str, Any]], column: str) -> str:
+    """Writes the smallest and the largest gap of a column, once where they are alike; accuracies end at 100 %."""
+    gaps = [choose(row[column] for row in rows) for choose in (min, max)]
+    if gaps[0] >= _WHOLE:
+        return "none that accuracies can have"
+    return " to ".join(dict.fromkeys(percent(gap) if gap < _WHOLE else "more than 100" for gap in gaps)) + " points"
 
 
 def _without_tier(group: Group) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.report.groups import Group, model_label, records
 from resbench.report.numbers import MISSING, percent, present, probability
-from resbench.report.pareto import COSTS, front_of
+from resbench.report.pareto import costs_of, front_of
 from resbench.report.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def front_table(group: Group) -> Table | None:
     """Says how probable it is that each model is on each front; ``None`` where no model has a tier."""
     if len(group.top) == 0:
         return None
-    fronts = {cost: front_of(group, cost) for cost in COSTS}
+    fronts = {cost: front_of(group, cost) for cost in costs_of(group)}
     fronts = {cost: front for cost, front in fronts.items() if any(p is not None for p in front.probabilities)}
     rows = []
     for label in group.shown:

@@ -50,6 +50,11 @@ COSTS = (
 )
 
 
+def costs_of(group: Group) -> list[Cost]:
+    """Returns what the models of a group differ in the cost of: not their training time, where a budget fixed that."""
+    return [cost for cost in COSTS if not (cost.name == "train_time" and group.equal_time)]
+
+
 @dataclass(frozen=True, eq=False)
 class Front:
     """The models of a group that stand in one plot of accuracy against a cost, and the front of them."""

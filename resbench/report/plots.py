@@ -13,7 +13,7 @@ from resbench.report.batch_sizes import KIND, batch_size_figure
 from resbench.report.curves import CURVES, EpochsByTrial, curves_figure
 from resbench.report.groups import Group, slug_of
 from resbench.report.numbers import present
-from resbench.report.pareto import COSTS, tradeoff_figure
+from resbench.report.pareto import COSTS, costs_of, tradeoff_figure
 from resbench.report.profiles import profile_sets
 from resbench.report.style import MOST_COLOURED, ModelStyle, model_styles, plot_settings, save
 
@@ -126,7 +126,7 @@ def _figures(
     group: Group, epochs: EpochsByTrial, styles: dict[str, ModelStyle]
 ) -> Iterator[tuple[str, str, Figure | None]]:
     """Draws one group's plots: (kind, title, figure or ``None``) each."""
-    for cost in COSTS:
+    for cost in costs_of(group):
         title = f"test accuracy against {cost.words}"
         yield f"accuracy_vs_{cost.name}", title, tradeoff_figure(group, cost, styles)
     for name, source, axis in CURVES:

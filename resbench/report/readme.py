@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resbench.errors import NothingMeasuredError
-from resbench.report.details import comparable, method, run_table, trial_notes
+from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
 from resbench.report.formats import markdown
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
@@ -15,11 +15,14 @@ from resbench.report.numbers import count, escape
 from resbench.report.pairs import front_table, pair_table
 from resbench.report.parts import NOTES, PAGE, picture, relative
 from resbench.report.profile_page import NOT_TRAINED, profile_section, write_profile_page
+from resbench.report.recipe_words import recipe_table
 from resbench.report.tables import Table, comparison_table, failure_table, ledger_table
 from resbench.stats.power import ALPHA
 from resbench.store import Store, write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from resbench.report.plots import Plot
     from resbench.store import Results
 
@@ -90,6 +93,7 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
     notices = list(dict.fromkeys(notice for suite in suites for notice in suite.get("notices", ())))
     parts += [f"> **Note:** {escape(notice)}" for notice in notices]
     parts += [comparable(groups)] if groups else []
+    parts += map(escape, noise_words(results))
     own_words = results.folder / NOTES
     if own_words.is_file():
         parts.append(own_words.read_text(encoding="utf-8").strip())
@@ -132,7 +136,7 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
     by_batch = [plot for plot in plots if plot.group is None]
     if len(alone) or by_batch:
         parts += ["## Against batch size", NOT_TRAINED if len(alone) else "", *profile_section(alone, by_batch)]
-    parts += ["## What was run", markdown(run_table(trials, names))]
+    parts += ["## What was run", markdown(run_table(trials, names)), *_recipes(trials)]
     has_hits = bool(results.pairwise["images_low"].notna().any())
     parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials, has_hits=has_hits))]
     parts.append(
@@ -141,6 +145,12 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
         "behind both are `trials.csv`, `epochs.csv`, `profile.csv`, `summary.csv` and `pairwise.csv`."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _recipes(trials: pd.DataFrame) -> list[str]:
+    """Returns what the recipes decide, or that they are not known here."""
+    table = recipe_table(trials)
+    return ["What the recipe decides:", markdown(table)] if table.rows else table.notes
 
 
 def _comparison(group: Group, plots: Sequence[Plot]) -> list[str]:

@@ -16,6 +16,7 @@ from resbench.compare.again import Z
 from resbench.devices.cuda import CudaDevice
 from resbench.measure import flops, latency, ruler, telemetry
 from resbench.report.beside_published import RUN_TO_RUN
+from resbench.report.experiments import runs
 from resbench.stats import fronts, images, paired, power, ranking, summary
 from resbench.stats.pairwise import PAIR
 from resbench.training import engine
@@ -62,12 +63,15 @@ HELD = [
     f"no more than {verdicts.GUESSING_SD:g} standard deviations above guessing",
     f"more than {100 * published.IMPLAUSIBLE_MARGIN:g} points above everything published for such a network on "
     f"`{' '.join(published.BOUNDED)}`",
-    f"no further than {100 * RUN_TO_RUN:.2f} points outside",
+    f"no further than {100 * RUN_TO_RUN:.2f} points outside of it, by which one run can deviate (1.96 x "
+    f"{published.run_to_run_sd():g})",
+    f"is at most {runs.NEAR_CHANCE:g} times what guessing reaches",
 ]
 """Sentences that name a number, made of the code's own."""
 
 OTHERS = [
     "Holm (1979)",
+    "13 % of 10,000 images",
     "Piepho 2004",
     "Efron 1979",
     "fractions from 0 to 1 in files",

@@ -73,7 +73,7 @@ def test_each_setting_says_who_is_the_most_accurate_and_who_guesses(page):
     short = section(page, "In short")
     images, stem, time, later = [line for line in short.splitlines() if line.startswith("- ")]
     assert images.startswith("- images: On shapes10 with the budget 26ep on NVIDIA H200, plain is the most accurate:")
-    assert images.endswith("At chance level (guessing among 10: 10.00 %), and so without an order: lost (10.00 %).")
+    assert images.endswith("Near chance (guessing among 10: 10.00 %), and so without an order: lost (10.00 %).")
     assert "deep reaches a test accuracy of 75.00 % (one seed)" in stem
     assert "not a ranking" in stem
     assert "with the budget 2min" in time
@@ -93,7 +93,7 @@ def test_accuracies_stand_network_by_setting_with_budgets_in_the_headings(page, 
     assert (
         "A figure without ± is one run of one seed: it has no interval, no bold, and small gaps mean nothing." in told
     )
-    assert "§ At chance level" in told
+    assert "§ Near chance: at most 1.5 times" in told
     assert "- time, lost, seed 1: oom in phase train: OutOfMemoryError: a \\| b" in told
 
 
@@ -132,7 +132,7 @@ def test_each_question_is_answered_for_each_setting(page, markdown_table):
     assert [row["setting"] for row in rows] == ["images", "stem", "time"] * 2
     assert "+3.95 points (separated, 4 seeds)" in rows[0]["answer in a few words"]
     assert "in one seed each, no verdict" in rows[1]["answer in a few words"]
-    assert rows[3]["answer in a few words"].endswith("(lost is at chance level)")
+    assert rows[3]["answer in a few words"].endswith("(lost is near chance)")
     assert "no order, seeds failed" in rows[5]["answer in a few words"]
     assert "**What does plain add?**\n\n- images: Test accuracy after 26 epochs on shapes10: plain 84.50 % and" in page
 
@@ -179,7 +179,7 @@ def test_where_every_network_guesses_that_is_all_that_is_said(tmp_path):
         write_setting(tmp_path / suite, guesses, verdict="suspect", verdict_reasons=chance)
     assert [path.name for path in write_collection_page(tmp_path)] == ["README.md"]
     page = (tmp_path / "README.md").read_text()
-    assert "- one: every network is at chance level (guessing among 10: 10.00 %): there is no order to tell of." in page
+    assert "- one: every network is near chance (guessing among 10: 10.00 %): there is no order to tell of." in page
     assert "Whether the order changes with the setting cannot be said" in page
     assert "†" not in page
     assert "Bold" not in page

@@ -54,7 +54,7 @@ def test_a_gap_that_one_setting_does_not_separate_is_no_change(tmp_path):
 def test_what_keeps_its_order_is_counted_and_said_with_its_limits(tmp_path):
     (orders,) = compare_orders(settings_of(tmp_path, images={"a": HIGH, "b": LOW}, time={"a": HIGH, "b": LOW}))
     assert (orders.kept, orders.reversals, orders.tau) == (1, [], 1.0)
-    assert order_changes([orders]).startswith("No two networks change places between two settings in which both are")
+    assert order_changes([orders]).startswith("No two networks change places between two settings in which neither")
     assert [*reversals(orders)] == []
 
 

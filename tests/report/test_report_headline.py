@@ -4,6 +4,8 @@ from few_records import accuracies, group_of
 from records import make_record, make_trial
 
 from resbench.report.headline import cost_sentence, headline
+from resbench.report.pairs import front_table
+from resbench.report.pareto import costs_of
 
 
 def said_of(folder, *records) -> str:
@@ -123,3 +125,16 @@ class TestCost:
     def test_in_equal_time_equal_images_are_not_worth_a_sentence(self, tmp_path):
         same = {"data_s": 1.0, "step_s": 59.0, "budget": "90s", "images_seen": 10}
         assert self.cost_of(tmp_path, *accuracies("a", 0.8, **same), *accuracies("b", 0.9, **same)) == ""
+
+
+def test_a_time_that_the_budget_gave_is_no_cost(tmp_path):
+    for budget, expected in (("26ep", True), ("2min", False), ("1e16flop", True)):
+        models = {"a": (0.95, 0.94), "b": (0.90, 0.91)}
+        trials = [
+            make_record(make_trial(model, seed, budget=budget), test_accuracy=value)
+            for model, values in models.items()
+            for seed, value in enumerate(values)
+        ]
+        group = group_of(tmp_path / budget, *trials)
+        assert ("train_time" in {cost.name for cost in costs_of(group)}) is expected
+        assert ("training time" in front_table(group).headers) is expected

@@ -33,7 +33,8 @@ def test_several_seeds_say_what_the_columns_are(tmp_path):
 def test_the_smallest_gap_that_the_seeds_could_find_is_printed(tmp_path):
     group = group_of(tmp_path, *RIVALS, *accuracies("c", 0.95, 0.90, 0.85))
     notes = "\n".join(table_notes(group))
-    found = re.search(r"3 seeds would find.* 80 %: (\S+) to (\S+) points.*, (\S+) to (\S+) after .* 3 tests.", notes)
+    told = r"3 seeds would find.* 80 %: (\S+) to (\S+) points.*, (\S+) to (\S+) points after .* 3 tests."
+    found = re.search(told, notes)
     gaps = [100 * row["detectable_gap"] for row in group.rows]
     corrected = [100 * row["detectable_gap_holm"] for row in group.rows]
     expected = [min(gaps), max(gaps), min(corrected), max(corrected)]
@@ -41,6 +42,15 @@ def test_the_smallest_gap_that_the_seeds_could_find_is_printed(tmp_path):
     seeds = int(re.search(r"To halve the latter takes (\d+) seeds", notes)[1])
     halved, fewer = (detectable_gap(1.0, n, paired=True, alpha=0.05 / 3) for n in (seeds, seeds - 1))
     assert halved <= detectable_gap(1.0, 3, paired=True, alpha=0.05 / 3) / 2 < fewer
+
+
+def test_no_gap_is_told_of_that_accuracies_cannot_have(tmp_path):
+    values = {"a": (0.90, 0.85), "b": (0.50, 0.40), "c": (0.20, 0.22)}
+    group = group_of(tmp_path, *(trial for name, pair in values.items() for trial in accuracies(name, *pair)))
+    assert min(row["detectable_gap_holm"] for row in group.rows) > 1 > min(row["detectable_gap"] for row in group.rows)
+    (note,) = (note for note in table_notes(group) if note.startswith("Smallest gap"))
+    assert note.endswith("can have after Holm's correction for 3 tests. More seeds are wanted here.")
+    assert re.search(r"80 %: [\d.]+ to [\d.]+ points in one pair tested alone, none that", note)
 
 
 def test_models_without_a_tier_are_named_with_their_reason(tmp_path):

@@ -73,6 +73,30 @@ def test_the_page_says_what_was_run(page, markdown_table):
     assert rows["date"] == "2030-01-02"
 
 
+def test_the_page_says_what_a_known_recipe_decides(tmp_path, markdown_table):
+    store = Store(tmp_path, create=True)
+    store.append("trial", make_record(make_trial("resnet34", recipe="common", batch_size=128)))
+    write_report(tmp_path)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    decided = {row["recipe"]: row["common"] for row in markdown_table(page, "What the recipe decides:")}
+    assert decided["optimizer"] == "SGD, Nesterov momentum 0.9"
+    assert decided["peak learning rate"] == "0.1 at batch size 128"
+    assert "tuned for none of them" in page
+
+
+def test_the_page_says_how_far_the_machine_was_from_itself(tmp_path, page):
+    assert "Noise floor: not measured." in page
+    store = Store(tmp_path, create=True)
+    store.append("trial", make_record(make_trial("resnet34")))
+    for speed in (0.02, 0.078):  # a run that was cut short is measured twice: the larger counts
+        relative = {"train_images_per_second": speed, "latency_ms_p50": 0.052}
+        store.append("noise_floor", {"model": "resnet34", "relative": relative})
+    write_report(tmp_path)
+    words = "resnet34, measured again after the last trial, differed from the first time by train images/s 7.8 % and"
+    for name in ("README.md", "report.html"):
+        assert f"Noise floor: {words} latency p50 5.2 %." in (tmp_path / name).read_text(encoding="utf-8")
+
+
 def test_the_page_shows_notices_and_notes(page):
     assert "> **Note:** read me &lt;first&gt;" in page
     assert "- resnet34: fell back to eager" in page

@@ -105,7 +105,8 @@ def test_a_short_budget_says_how_short(tmp_path):
     assert RECIPES["se_resnet50"].budget == "12ep"
     short = arm("net_se", 0.5, trial={"recipe": "se_resnet50", "batch_size": 128}, epochs=1.0)
     said = told(tmp_path / "short", short)
-    assert "se: 1 of 12 epochs: its accuracies say nothing about where the source's training ends." in said
+    words = "its accuracies say nothing about where the source's training ends."
+    assert f"se: 1 of 12 epochs, the whole schedule in that time: {words}" in said
     part = arm("net_se", 0.5, epochs=0.25)
     assert "se: 0.250 of 26 epochs" in told(tmp_path / "part", part)
     whole = arm("net_se", 0.5, trial={"recipe": "se_resnet50", "batch_size": 128}, epochs=12.0)
@@ -144,8 +145,12 @@ def test_random_weights_are_not_transfer(tmp_path):
 
 
 def test_guesses_failures_and_suspects_are_named(tmp_path):
-    assert "se: at chance level (11.00 %)" in told(tmp_path / "chance", arm("net_se", 0.11))
+    assert "se: near chance (11.00 %)" in told(tmp_path / "chance", arm("net_se", 0.11))
     assert "Not every planned trial ended ok: se (1 ok, 1 oom)" in told(tmp_path / "oom", arm("net_se", 0.5, None))
+    arms = [{"name": "se", "model": "net_se"}, {"name": "other", "model": "net_other"}]
+    said = told(tmp_path / "out", arm("net_se", 0.5), experiment(arms=arms, compare=[]))
+    assert "Left out when the trials were planned: other." in said
+    assert "Not every planned trial" not in said
     busy = {"verdict": "suspect", "verdict_reasons": ["the machine was busy"]}
     assert "se is suspect: seed 0: the machine was busy." in told(tmp_path / "busy", arm("net_se", 0.5, **busy))
 

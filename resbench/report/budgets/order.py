@@ -107,7 +107,7 @@ class Orders:
 def pooled(settings: Iterable[Setting]) -> Deviation | None:
     """Returns the standard deviation over seeds, pooled over all networks that have seeds: sqrt(mean of variances).
 
-    Each variance weighs as much as its degrees of freedom. Networks at chance level are left out: they do not deviate
+    Each variance weighs as much as its degrees of freedom. Networks near chance are left out: they do not deviate
     as others do.
 
     Returns:

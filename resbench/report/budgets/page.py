@@ -109,7 +109,7 @@ def _answers(run: ExperimentRun) -> list[Answer]:
         arms = run.arm(asked.arm), run.arm(asked.against)
         guessing = [arm.label for arm in arms if arm.guesses]
         if len(guessing) == 1:  # of two that guess the answer says so itself
-            words = f"{guessing[0]} is at chance level"
+            words = f"{guessing[0]} is near chance"
             answer = replace(answer, accuracy=f"{answer.accuracy} {words}.", short=f"{answer.short} ({words})")
         found.append(answer)
     return found

@@ -38,7 +38,7 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
         settings: In the order in which they stand side by side.
 
     Returns:
-        The figure; ``None`` where there are fewer than two settings, or no network is above chance level.
+        The figure; ``None`` where there are fewer than two settings, or every network is near chance.
     """
     if len(settings) < 2 or not any(setting.ordered for setting in settings[:MOST_SETTINGS]):
         return None
@@ -51,7 +51,7 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
     means = [100 * (setting.mean(label) or 0.0) for setting in shown for label in setting.ordered]
     room = max(_ROOM * (max(means) - min(means)), _LEAST_ROOM)
     low, high = max(0.0, min(means) - room), min(100.0, max(means) + room)
-    has_bars = is_cut = is_hollow = False
+    has_bars = is_single = is_cut = is_hollow = False
     for turn, label in enumerate(labels):
         style = styles[label]
         offset = _APART * (turn - (len(labels) - 1) / 2) * min(1.0, 12 / len(labels))
@@ -69,10 +69,11 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
                 continue
             half = 0.0 if is_guess else 100 * (t_half_width(setting.accuracies(label)) or 0.0)
             has_bars, is_hollow = has_bars or half > 0, is_hollow or is_guess
+            is_single = is_single or (not is_guess and len(setting.accuracies(label)) == 1)
             is_cut = is_cut or (half > 0 and (mean - half < low or mean + half > high))
             axes.errorbar(
                 place + offset,
-                low if is_guess else mean,  # guessing is far below what the others span
+                max(low, 100 * (setting.mean(label) or 0.0)) if is_guess else mean,
                 yerr=half or None,
                 fmt=style.marker,
                 color=style.colour,
@@ -93,12 +94,14 @@ def slope_figure(settings: Sequence[Setting]) -> Figure | None:
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test accuracy, last epoch (%)")
     legend_beside(axes)
-    words = "bars: 95 % intervals of the mean over seeds" if has_bars else "one seed each: no interval"
+    words = "one seed each: no interval"
+    if has_bars:
+        words = "bars: 95 % intervals of the mean over seeds" + ("; without a bar: one seed" if is_single else "")
     axes.set_title(
         title_of(
             "Test accuracy by setting: lines that cross change places",
             f"{words}; cut at the edge" if is_cut else words,
-            "hollow, at the foot: at chance level" if is_hollow else "",
+            "hollow: near chance, at the foot where that is below the axis" if is_hollow else "",
             _left_out(len(settings), len(every)),
         )
     )

@@ -17,7 +17,7 @@ _MOST_NAMED = 6
 def winner(setting: Setting) -> str:
     """Says which networks of a setting are the most accurate, as its own page does, and which of them guess."""
     if not setting.ordered:
-        return f"{setting.name}: every network is at chance level{chance_share(setting)}: there is no order to tell of."
+        return f"{setting.name}: every network is near chance{chance_share(setting)}: there is no order to tell of."
     return f"{setting.name}: {' '.join(filter(None, (whole_headline(setting.group), unranked_words(setting))))}"
 
 
@@ -46,7 +46,7 @@ def order_changes(orders: Sequence[Orders]) -> str:
     if not told:
         return (
             "Whether the order changes with the setting cannot be said: no two settings have two networks in common "
-            "that are above chance level."
+            "that are not near chance."
         )
     found = {
         evidence: [(each, turned) for each in told for turned in each.reversed_by(evidence)]
@@ -79,7 +79,7 @@ def order_changes(orders: Sequence[Orders]) -> str:
     if unclear:
         return f"No change of order is claimed.{rest}"
     return (
-        "No two networks change places between two settings in which both are above chance level. That is said of "
+        "No two networks change places between two settings in which neither is near chance. That is said of "
         "these runs' means: where a gap is not separated in its own setting, there is no order that could change."
     )
 

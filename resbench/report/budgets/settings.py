@@ -46,7 +46,7 @@ class Setting:
 
     @cached_property
     def guessing(self) -> list[str]:
-        """The networks that are at chance level: no order is seen in them."""
+        """The networks that are near chance: no order is seen in them."""
         return [
             label
             for label in self.group.labels

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from resbench.report.budgets.order import Orders
 from resbench.report.budgets.settings import Setting, headings, networks
 from resbench.report.experiments.conclusions import Answer
+from resbench.report.experiments.runs import NEAR_CHANCE_WORDS
 from resbench.report.notes import IN_PARTS, SUSPECT
 from resbench.report.numbers import MISSING, count, duration, names, percent, significant
 from resbench.report.tables import Cell, Table
 from resbench.stats import standard_deviation
 
 CHANCE = "§"
-"""Marks an accuracy at chance level."""
+"""Marks an accuracy near chance."""
 _FLOPS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 """Units of training FLOPs, the largest first."""
 _MOST_REASONS = 3
@@ -21,7 +22,7 @@ _MOST_REASONS = 3
 
 
 def accuracy_table(settings: Sequence[Setting]) -> Table:
-    """Lists the test accuracy of each network in each setting; bold as on the suite's own page."""
+    """Lists the test accuracy of each network in each setting; bold as on the suite's own page, but near chance."""
     rows = [[Cell(label), *(_accuracy(setting, label) for setting in settings)] for label in networks(settings)]
     return Table("", ["network", *headings(settings)], rows, list(_accuracy_notes(settings)))
 
@@ -46,14 +47,14 @@ def _accuracy_notes(settings: Sequence[Setting]) -> Iterator[str]:
     if any({*setting.group.top} - {*setting.guessing} for setting in settings):
         yield (
             "Bold: the networks that the seeds of their setting do not separate from its most accurate one (paired "
-            "tests, Holm-corrected)."
+            "tests, Holm-corrected), but those near chance."
         )
     if 1 in seeds and max(seeds) > 1:
         yield "A figure without ± is one run of one seed: it has no interval, no bold, and small gaps mean nothing."
     elif max(seeds) <= 1:
         yield "One seed gives no interval and no ranking: none is bold, and small gaps mean nothing."
     if any(setting.guessing for setting in settings):
-        yield f"{CHANCE} At chance level: nothing is learnt yet that can be compared, and no order is seen in it."
+        yield f"{CHANCE} Near chance: {NEAR_CHANCE_WORDS}. Too little is learnt yet to see an order in."
     for setting in settings:
         for label, doubts in setting.doubts.items():
             told = "; ".join(f"seed {seed}: {reasons}" for seed, reasons in doubts[:_MOST_REASONS])
@@ -114,7 +115,7 @@ def order_table(orders: Sequence[Orders]) -> Table | None:
         for each in told
     ]
     notes = [
-        "Pairs: of the networks that both settings have and that are at chance level in neither. Kendall's tau is +1 "
+        "Pairs: of the networks that both settings have and that are near chance in neither. Kendall's tau is +1 "
         "where their mean accuracies stand in one order and -1 where the order is the opposite; of so few pairs it is "
         "a description and no test. The last three columns split the reversed pairs."
     ]
@@ -147,4 +148,4 @@ def unranked_words(setting: Setting) -> str:
     if not setting.guessing:
         return ""
     reached = [f"{label} ({percent(setting.mean(label))} %)" for label in setting.guessing]
-    return f"At chance level{chance_share(setting)}, and so without an order: {names(reached, len(reached))}."
+    return f"Near chance{chance_share(setting)}, and so without an order: {names(reached, len(reached))}."

@@ -94,8 +94,8 @@ def _accuracy(arm: ArmRun, other: ArmRun, gap: Gap | None) -> tuple[str, str]:
             "accuracy not compared: other data",
         )
     if arm.guesses and other.guesses:
-        words = f"Both are at chance level{_chance(arm)}: the difference says nothing."
-        return f"{full}: {reached}. {words}", f"{short}: both at chance level"
+        words = f"Both are near chance{_chance(arm)}: the difference says nothing."
+        return f"{full}: {reached}. {words}", f"{short}: both near chance"
     if gap is None:
         return f"{full}: {reached}. No seed ended ok for both: not tested.", f"{short}: not tested"
     verdict, in_short = _verdict(arm, other, gap)

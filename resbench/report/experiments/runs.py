@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEAR_CHANCE = 1.5
-"""Accuracies up to this many times a class's share are taken for guessing: no order is seen in them."""
+"""Accuracies up to this many times a class's share are near chance: too little is learnt to see an order in."""
+NEAR_CHANCE_WORDS = f"at most {NEAR_CHANCE:g} times what guessing reaches, or no better than guessing by every verdict"
+"""What that is, for readers."""
 GUESSING = "no better than chance"
 """What the verdict of a row says that guesses, see :func:`~resbench.verdicts.accuracy_doubts`."""
 
@@ -91,7 +93,7 @@ class ArmRun:
 
     @property
     def guesses(self) -> bool:
-        """Whether its mean accuracy is about a class's share, or every row's verdict says that it guesses."""
+        """Whether its mean accuracy is near chance, see :func:`is_guessing`."""
         accuracy = self.mean("test_accuracy")
         if accuracy is None:
             return False
@@ -146,7 +148,7 @@ class ExperimentRun:
 
 
 def is_guessing(accuracy: float, reasons: Sequence[str | None], classes: int | None) -> bool:
-    """Says whether a network guesses: its mean accuracy is about a class's share, or every verdict says so.
+    """Says whether a network is near chance, as :data:`NEAR_CHANCE_WORDS` has it.
 
     Args:
         accuracy: Mean test accuracy, a fraction.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.curves import EpochsByTrial
-from resbench.report.details import comparable, method, run_table, trial_notes
+from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
 from resbench.report.html.charts import curves_chart, ledger_chart, throughput_chart, tradeoff_chart
@@ -66,6 +66,7 @@ def results_document(results: Results, groups: Sequence[Group]) -> Document:
     opening: list[Block] = [Words([whole_headline(main)], "headline")] if main else []
     opening.append(Words([f"{ok:,} of {count(len(trials), 'planned trial')} ended ok."]))
     opening += [Words([comparable(groups)])] if groups else []
+    opening += [Words(words)] if (words := noise_words(results)) else []
     opening += [Words(notices, "warning")] if notices else []
     opening += own_words(results.folder)
     sections = [Section("summary", "", opening), *_comparisons(results, groups)]

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from resbench.budget import Budget, parse_budget
 from resbench.errors import InputError
-from resbench.recipes import get_recipe
+from resbench.recipes import COMMON, get_recipe
 from resbench.report.experiments.runs import ArmRun, ExperimentRun
 from resbench.report.numbers import count, names, percent, significant
 
-COMMON = "common"
-"""The recipe that is no source's."""
 _SPENT = {
     "ep": ("epochs", "epochs"),
     "steps": ("steps", "steps"),
@@ -59,7 +57,10 @@ def _short_budgets(arms: list[ArmRun]) -> Iterator[str]:
                 text = f"{whole_or_rounded(min(spent))} of {whole_or_rounded(own.amount)} {words}"
                 short.setdefault((text, whose), []).append(arm.label)
     for (text, whose), labels in short.items():
-        yield f"{names(labels)}: {text}: {_its(labels)} accuracies say nothing about where {whose} training ends."
+        yield (
+            f"{names(labels)}: {text}, the whole schedule in that time: {_its(labels)} accuracies say nothing about "
+            f"where {whose} training ends."
+        )
 
 
 def recipe_budget(recipe: str) -> Budget | None:
@@ -109,7 +110,7 @@ def _chance(run: ExperimentRun, arms: list[ArmRun]) -> Iterator[str]:
     if left:
         reached = ", ".join(f"{percent(arm.mean('test_accuracy'))} %" for arm in left)
         labels = names([arm.label for arm in left])
-        yield f"{labels}: at chance level ({reached}): nothing is learnt yet that can be compared."
+        yield f"{labels}: near chance ({reached}): too little is learnt yet to be compared."
 
 
 def _own_batches(arms: list[ArmRun]) -> Iterator[str]:
@@ -143,9 +144,12 @@ def _suspects(arms: list[ArmRun]) -> Iterator[str]:
 
 def _failed(run: ExperimentRun) -> Iterator[str]:
     """Says which arms are not whole."""
-    labels = [f"{arm.label} ({arm.endings})" for arm in run.arms if len(arm.ok) < len(arm.trials) or not arm.trials]
+    labels = [f"{arm.label} ({arm.endings})" for arm in run.arms if len(arm.ok) < len(arm.trials)]
     if labels:
         yield f"Not every planned trial ended ok: {names(labels, len(labels))}. Those enter no figure."
+    left_out = [arm.label for arm in run.arms if not arm.trials]
+    if left_out:
+        yield f"Left out when the trials were planned: {names(left_out, len(left_out))}."
 
 
 def _unassigned(run: ExperimentRun) -> Iterator[str]:

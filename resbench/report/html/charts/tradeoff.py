@@ -9,7 +9,7 @@ from resbench.report.groups import Group
 from resbench.report.html.charts.marks import MOST_NAMED, axis, figure, hover, in_focus, out_of_focus
 from resbench.report.html.document import Chart, View
 from resbench.report.numbers import names, percent, present, probability
-from resbench.report.pareto import COSTS, Cost, Front, front_of
+from resbench.report.pareto import Cost, Front, costs_of, front_of
 
 
 def tradeoff_chart(group: Group, looks: dict[str, dict[str, Any]], slug: str) -> Chart | None:
@@ -20,7 +20,7 @@ def tradeoff_chart(group: Group, looks: dict[str, dict[str, Any]], slug: str) ->
         looks: From :func:`~resbench.report.html.charts.marks.looks`.
         slug: Begins the chart's id.
     """
-    fronts = {cost: front_of(group, cost) for cost in COSTS}
+    fronts = {cost: front_of(group, cost) for cost in costs_of(group)}
     views = [_view(group, cost, front, looks) for cost, front in fronts.items() if len(front.rows) > 1]
     if not views:
         return None
