@@ -15,9 +15,11 @@ import typer
 
 from resbench import registry
 from resbench.cli import app
+from resbench.compare.metrics import METRICS, noise_floors
 from resbench.planning.arms import expand_models
 from resbench.planning.collection import load_collection
 from resbench.recipes import RECIPES
+from resbench.report.experiments.runs import NEAR_CHANCE
 from resbench.report.numbers import duration
 from resbench.schema import STATUSES, TrialRecord, columns
 from resbench.stats import standard_deviation, t_half_width
@@ -30,6 +32,7 @@ METHOD = (ROOT / "METHOD.md").read_text(encoding="utf-8")
 WORDS = " ".join(README.split())
 RESULTS = ROOT / "results" / "cifar10-jpeg75-cpu"
 LONGER = ROOT / "results" / "longer-jpeg75-cpu"
+SPEEDS = [metric for metric in METRICS if metric.threshold in ("throughput", "latency")]
 SOURCES = ROOT / "results" / "sources-jpeg75-cpu"
 
 
@@ -158,6 +161,7 @@ def figures() -> list[str]:
     adam = pd.read_csv(SOURCES / "source-resnet50-adam" / "trials.csv")
     adam = adam[adam["recipe"] == "resnet50_adam"].set_index("model")["train_images_per_second"]
     count = sum(len(pd.read_csv(path)) for path in SOURCES.glob("*/trials.csv"))
+    floors = noise_floors(load_results(RESULTS))
     seeds = [0.1, 0.2, 0.4]
     began = pd.to_datetime(short["started_at"])
     minutes = ((began.max() - began.min()).total_seconds() + short.loc[began.idxmax(), "wall_s"]) / 60
@@ -167,13 +171,15 @@ def figures() -> list[str]:
         f"three whole epochs ({duration(long.data_s.iloc[0] + long.step_s.iloc[0])})",
         f"reaches {100 * long.test_accuracy.iloc[0]:.2f} %, one seed",
         f"{int(short.images_seen.iloc[0]):,} training images each, three seeds, on two CPU cores",
-        f"`{short.model[(short.test_accuracy - 0.1).abs() < 0.01].unique().item()}` is still at chance",
+        f"`{short.model[(short.test_accuracy - 0.1).abs() < 0.01].unique().item()}` is still near chance",
         f"with three seeds {t_half_width(seeds) / standard_deviation(seeds):.2f} times the ±",
         f"{100 * (1 / ratio.train_images_per_second - 1):.0f} % more training time an image",
         f"{100 * (ratio.peak_memory_allocated_mib - 1):.0f} % more training memory",
         f"{100 * (ratio.macs - 1):.1f} % more MACs",
         f"{adam['resnet50'] / adam['resnet50_nopool']:.2f} times the training time an image",
         f"{count} trials, one hour",
+        f"a speed differed from itself by up to {100 * max(floors[metric.source] for metric in SPEEDS):.0f} % there",
+        f"at most {NEAR_CHANCE:g} times what guessing",
         f"{short.precision.iloc[0]}, torch {short.torch.iloc[0].split('+')[0]}, source stem, "
         f"batch {short.batch_size.iloc[0]}, recipe `common`, {short.started_at.iloc[0][:10]}, "
         f"{minutes:.0f} minutes for all {len(short)} trials",
