@@ -23,9 +23,10 @@ from typing import Any
 
 from resbench import registry
 from resbench.errors import InputError, in_one_line
+from resbench.libraries import split_name
 from resbench.origins import Fault, Origin, importing, note_fault
 from resbench.registry import ModelEntry
-from resbench.source_files import DIGITS, root_of, source_digest, source_files
+from resbench.source_files import DIGITS, is_installed, root_of, source_digest, source_files, source_modules
 from resbench.untrusted import printable, user_path
 
 ENTRY_POINTS = "resbench.models"
@@ -124,14 +125,15 @@ def code_of(entry: ModelEntry) -> str | None:
         entry: Of the registry.
 
     Returns:
-        Such as ``my_nets.py 0123456789ab``; None for a network of resbench or of a library.
+        Such as ``my_nets.py 0123456789ab``, or ``timm 1.0.31`` for what timm builds; None for a network of resbench or
+        of torchvision, whose version every row has.
 
     Raises:
         InputError: The network was typed into a session: no other process could build it.
     """
     origin = entry.origin
     if origin is None:
-        return None
+        return entry.source if split_name(entry.name)[0] == "timm" else None
     if not origin.file.is_file():
         raise InputError(
             f"the model {entry.name!r} was registered in a notebook or an interactive session, and each trial runs in "
@@ -150,9 +152,27 @@ def specs_of(entries: Iterable[ModelEntry]) -> tuple[str, ...]:
 def _spec_of(origin: Origin) -> str:
     """Returns what imports the code that registered something, wherever a process runs."""
     file = origin.file.resolve()
+    if is_installed(file):
+        return origin.module
     if "." not in origin.module and file.name != "__init__.py":
         return str(file)
-    return origin.module if _is_library(str(file)) else str(root_of(file, origin.module).folder / origin.module)
+    return str(root_of(file, origin.module).folder / origin.module)
+
+
+def installed_code(specs: Iterable[str]) -> dict[str, str | None]:
+    """Returns the digest of the source of each installed module that trials import; None for one that is not here.
+
+    Args:
+        specs: As of :func:`specs_of`; those of files are left out.
+    """
+    found: dict[str, str | None] = {}
+    for name in specs:
+        if os.sep in name:
+            continue
+        spec = importlib.util.find_spec(name) if _is_there(name, str(Path.cwd())) else None
+        file = Path(spec.origin) if spec is not None and spec.origin else None
+        found[name] = source_digest(file, name)[:DIGITS] if file is not None and file.is_file() else None
+    return found
 
 
 @dataclass(frozen=True)
@@ -200,12 +220,12 @@ def _located(spec: str) -> tuple[Callable[[], bool], str]:
     path = user_path(spec)
     if path.is_dir() and (path / "__init__.py").is_file():
         path = path.resolve()
-        return partial(_import_module, path.name), str(path.parent)
+        return partial(_import_module, path.name, path.parent), str(path.parent)
     above, _, module = spec.rpartition(os.sep)
     if above and not path.is_file() and user_path(above).is_dir():
         folder = str(user_path(above).resolve())
         if not module.endswith(".py") and _is_there(module, folder):
-            return partial(_import_module, module), folder
+            return partial(_import_module, module, Path(folder)), folder
     if spec.endswith(".py") or os.sep in spec:
         if not path.is_file():
             raise InputError(
@@ -237,11 +257,33 @@ def _is_there(module: str, folder: str) -> bool:
         sys.path.remove(folder)
 
 
-def _import_module(name: str) -> bool:
-    """Imports a module; returns whether it was not there yet."""
+def _import_module(name: str, folder: Path | None = None) -> bool:
+    """Imports a module, from a folder where one is given; returns whether it was not there yet."""
     is_news = name not in sys.modules
+    if folder is not None:
+        top = name.partition(".")[0]
+        beside = (folder / f"{top}.py", folder / top / "__init__.py")
+        _check_found({next((file for file in beside if file.is_file()), beside[1]): top})
     importlib.import_module(name)
     return is_news
+
+
+def _check_found(modules: dict[Path, str]) -> None:
+    """Checks that Python finds modules in the files that they are meant to be.
+
+    Args:
+        modules: The dotted name of each file; those inside a package are found where the package is.
+
+    Raises:
+        ImportError: One of them would be another file: an installed module, or one that was imported before.
+    """
+    for file, name in modules.items():
+        if "." in name or not file.is_file():
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin and Path(spec.origin).resolve() != file.resolve():
+            found = spec.origin if spec.has_location else f"Python's own {name}"
+            raise ImportError(f"{name} is {found} in this process, and not {file}. Rename the latter.")
 
 
 def _import_file(path: Path) -> bool:
@@ -252,6 +294,8 @@ def _import_file(path: Path) -> bool:
     name = path.stem
     if name in sys.modules or not name.isidentifier():
         name = f"imported_{hashlib.sha256(bytes(path)).hexdigest()[:DIGITS]}"
+    beside = {file: dotted for file, dotted in source_modules(path, name).items() if file != path}
+    _check_found(beside)
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise ImportError(f"Python cannot import {path.name}")
@@ -285,14 +329,9 @@ def _place(error: BaseException) -> str | None:
     own = (
         f"{Path(file).name}:{line}"
         for file, line in reversed([*_frames(error)])
-        if not file.startswith("<") and not Path(file).is_relative_to(_PACKAGE) and not _is_library(file)
+        if not file.startswith("<") and not Path(file).is_relative_to(_PACKAGE) and not is_installed(file)
     )
     return next(own, None)
-
-
-def _is_library(file: str) -> bool:
-    """Says whether a file is Python's own or that of an installed package."""
-    return "site-packages" in file or Path(file).is_relative_to(Path(os.__file__).parent)
 
 
 def _frames(error: BaseException) -> Iterator[tuple[str, int]]:

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,8 +67,12 @@ def collect() -> Provenance:
     )
 
 
-def software() -> dict[str, str | None]:
-    """Returns what decides a figure besides the machine: versions and the code's commit; torch is not imported."""
+def software(packages: Iterable[str] = ()) -> dict[str, str | None]:
+    """Returns what decides a figure besides the machine: versions and the code's commit; torch is not imported.
+
+    Args:
+        packages: Others whose versions count too.
+    """
     sha, changes = _commit()
     return {
         "resbench": resbench.__version__,
@@ -76,6 +81,7 @@ def software() -> dict[str, str | None]:
         "torch": _version("torch"),
         "torchvision": _version("torchvision"),
         "python": platform.python_version(),
+        **{name: _version(name) for name in packages},
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,15 @@ def root_of(file: Path, module: str) -> SourceRoot:
     """
     names = module.split(".")
     inside = names if file.name == "__init__.py" else names[:-1]
-    if not inside:
-        return SourceRoot(file.parent)
+    if not inside:  # what is installed beside a module is not its author's
+        return SourceRoot(file.parent, module if is_installed(file) else None)
     return SourceRoot(file.parents[len(inside)], inside[0])
+
+
+def is_installed(file: str | Path) -> bool:
+    """Says whether a file is Python's own or that of an installed package."""
+    parts = Path(file).parts
+    return bool({"site-packages", "dist-packages"} & {*parts}) or Path(file).is_relative_to(Path(os.__file__).parent)
 
 
 def source_files(file: Path, module: str) -> list[Path]:
@@ -65,6 +72,11 @@ def source_files(file: Path, module: str) -> list[Path]:
     Returns:
         Each file once, the module's first. What cannot be parsed imports nothing.
     """
+    return list(source_modules(file, module))
+
+
+def source_modules(file: Path, module: str) -> dict[Path, str]:
+    """Returns :func:`source_files` with the dotted name that each is imported by."""
     root = root_of(file, module)
     dotted_of = {file: module}
     waiting = [file]
@@ -76,7 +88,7 @@ def source_files(file: Path, module: str) -> list[Path]:
                     inside = found.parent if found.name == "__init__.py" else found.with_suffix("")
                     dotted_of[found] = ".".join(inside.relative_to(root.folder).parts)
                     waiting.append(found)
-    return list(dotted_of)
+    return dotted_of
 
 
 def source_digest(file: Path, module: str) -> str:

@@ -176,6 +176,7 @@ class TrialRun:
         self.phase("build")
         with self.ledger.part("build"):
             engine.restart(self._initial_weights())
+            self.ranks.follow(engine.model.state_dict().values())  # not all that draws weights has torch's seed
             self.ranks.draw_apart(trial.seed)
             target = self.device.torch_device
             pipeline = Pipeline(

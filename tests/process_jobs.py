@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -45,6 +46,14 @@ def die_inside_a_message(emit: Emit) -> None:
     emit("phase", {"phase": "train"})
     signal.setitimer(signal.ITIMER_REAL, 0.2)  # SIGALRM's default action ends the process
     emit("block", {"block": BLOCK})
+
+
+def have_a_child(emit: Emit) -> None:
+    """Starts a process of Python's own, as a trial on several devices does, and says how that ended."""
+    child = multiprocessing.get_context("spawn").Process(target=print)
+    child.start()
+    child.join()
+    emit("child", {"exit_code": child.exitcode})
 
 
 def never_end(emit: Emit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from resbench import registry
 from resbench.errors import InputError, ModelError
 from resbench.plugins import bundle_of, code_of, import_code, load_installed, specs_of, with_code
 from resbench.registry import create_model, list_models, model_entry
-from resbench.source_files import source_digest
+from resbench.source_files import source_digest, source_files
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,16 @@ class TestWhereNetworksComeFrom:
         assert str(fault).startswith("entry point gone = their_gone: cannot be imported: ModuleNotFoundError")
         load_installed()
         assert len(registry.faults()) == 1  # once a process
+
+    def test_what_is_installed_beside_a_module_is_none_of_it(self, tmp_path, monkeypatch):
+        place = tmp_path / "site-packages"
+        write(place / "their_nets.py", "import large, json\n", builder("theirs"))
+        (place / "large.py").write_text("")
+        monkeypatch.syspath_prepend(place)
+        importlib.import_module("their_nets")
+        entry = model_entry("theirs")
+        assert source_files(place / "their_nets.py", "their_nets") == [place / "their_nets.py"]
+        assert specs_of([entry]) == ("their_nets",)  # a cluster's nodes have it, or are refused
 
     def test_a_library_of_networks_of_ones_own(self, tmp_path):
         lookup = """
@@ -152,6 +163,24 @@ class TestFaults:
         assert said in fault
         assert fault.startswith(("nets.py:4", str(bad)))
         assert "good" in list_models()
+
+    @pytest.mark.parametrize("second", ["b/nets_b.py", "b/pkg"])
+    def test_two_modules_of_one_name_are_told_apart(self, tmp_path, second):
+        for folder in ("a", "b"):
+            write(tmp_path / folder / "pkg" / "__init__.py", "from . import low\n", builder(f"of_package_{folder}"))
+            (tmp_path / folder / "pkg" / "low.py").write_text("")
+            write(tmp_path / folder / f"nets_{folder}.py", "import pkg\n", builder(f"of_{folder}"))
+        assert told([str(tmp_path / "a" / "nets_a.py")]) == []
+        (fault,) = told([str(tmp_path / second)])
+        there, here = (tmp_path / folder / "pkg" / "__init__.py" for folder in ("a", "b"))
+        assert f"cannot be imported: ImportError: pkg is {there} in this process, and not {here}. Rename" in fault
+        assert {"of_a", "of_package_a"} <= set(list_models())
+        assert not {"of_b", "of_package_b"} & set(list_models())
+
+    def test_a_module_of_pythons_own_is_not_replaced(self, tmp_path):
+        (tmp_path / "json.py").write_text("")
+        (fault,) = told([str(write(tmp_path / "nets.py", "import json\n", builder("mine")))])
+        assert f"json/__init__.py in this process, and not {tmp_path / 'json.py'}" in fault
 
     def test_what_a_file_registers_beside_its_fault_is_there(self, tmp_path):
         path = write(tmp_path / "nets.py", builder("before"), builder("resnet50"), builder("after"), "\n1 / 0\n")

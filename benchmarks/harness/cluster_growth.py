@@ -4,12 +4,12 @@
 attempt in a hundred is lost, and a node in ten dies and comes back. Each size is a process of its own, once, and waits
 for the disk as a real run does: once for all that was heard at a time.
 
-What limits the next factor of ten (100,000 trials on 2,000 workers) is the driver's one thread: an event costs most of
-a millisecond (its JSON, a write, the view), so about 1,200 a second are stored. 2,000 workers whose trials take ten
-minutes and say thirty things say 100 a second; at a minute a trial they would say as many as can be stored. Next come
-the view's sums over all trials, once a row, which grow with the square of their number. Memory does not limit it (5 MiB
-for 1,000 trials more), nor does Ray: one trial alone gets 9,000 messages a second through (``overhead / ray
-messages``).
+What limits the next factor of ten (100,000 trials on 2,000 workers) is the driver's one thread: an event costs some
+0.4 ms (its JSON, a write, the view), so about 2,400 a second are stored on two cores of a Xeon. 2,000 workers whose
+trials take ten minutes and say thirty things say 100 a second; at half a minute a trial they would say as many as can
+be stored. Next come the view's sums over all trials, once a row, which grow with the square of their number. Memory
+does not limit it (5 MiB for 1,000 trials more), nor does Ray: one trial alone gets 11,000 messages a second through
+(``overhead / ray messages``). The figures are those of ``results/harness-cpu``.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def tell_how_it_ended(plan: Plan, results: Results, folder: Path, *, stopped: st
         label="failed",
     )
     for row in failed.itertuples():
-        place = f" in phase {row.phase}" if row.phase else ""
+        place = f" in phase {row.phase}" if isinstance(row.phase, str) else ""
         complain(f"  {labels[row.trial_id]}: {row.status}{place}: {row.error}")
     return missing
 

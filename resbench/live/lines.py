@@ -60,7 +60,8 @@ class Lines:
                 f"{peak(record['peak_memory_allocated_mib'])}  {clock(record['wall_s'])}"
             )
         else:
-            text = f"{status} in phase {record['phase']}: {record['error']}"
+            place = f" in phase {record['phase']}" if record["phase"] else ""
+            text = f"{status}{place}: {record['error']}"
         self._tell(trial, text, style=STYLES.get(status, FAILED_STYLE))
         if not self.only_ends:
             self._tell_standing()

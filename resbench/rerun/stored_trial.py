@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.errors import InputError, NothingMeasuredError, did_you_mean, nearest
 from resbench.inputs import Inputs
+from resbench.libraries import split_name
 from resbench.plugins import code_of, specs_of
 from resbench.registry import model_entry
 from resbench.report.groups import records
@@ -121,17 +122,21 @@ def check_code(trial: Trial) -> None:
     if trial.code is None:
         return
     name = trial.code.rpartition(" ")[0]
+    of_library = bool(split_name(trial.model)[0])
     try:
         here = code_of(model_entry(trial.model))
-    except InputError:
+    except InputError as error:
+        if of_library:
+            raise
         raise InputError(
             f"the trial's network {trial.model!r} was registered by {name}, which is not imported here. Give it with "
             "--import, if you trust it."
-        ) from None
+        ) from error
     if here != trial.code:
+        advice = "Install that version" if of_library else f"Give the same version of {name} with --import"
         raise InputError(
             f"the code of {trial.model!r} is not the one that the trial ran: recorded is {trial.code}, here is "
-            f"{here or 'a network of another origin'}. Give the same version of {name} with --import."
+            f"{here or 'a network of another origin'}. {advice}."
         )
 
 

@@ -35,7 +35,7 @@ class TrialRecord:
     """What it started from: ``random``, ``default`` (torchvision's), or a file's name with its digest."""
     code: str | None = None
     """Of a network that is none of resbench's own: the file or package that registered it and a digest of its source,
-    which is part of the ``trial_id``."""
+    or timm and its version; part of the ``trial_id``."""
 
     # Engine: the settings that ran, which may differ from those asked for (notes say why).
     device_name: str | None = None

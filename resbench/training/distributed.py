@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -40,6 +41,7 @@ class Averaged:
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         device = next(model.parameters()).device
+        self._trained = _trained_names(model)
         # Running statistics are not sent at every step: training does not read them. Evaluation takes the first rank's.
         self._parallel = DistributedDataParallel(
             _Pass(model, loss),
@@ -59,7 +61,10 @@ class Averaged:
         except RuntimeError as error:
             if _UNFINISHED not in str(error):
                 raise
-            raise ModelError(f"some trained parameters got no gradient in the step before: {_ADVICE}") from error
+            # torch numbers them: their places among the trained parameters.
+            found = re.search(r"did not receive grad for rank \d+: ([\d ]+)", str(error))
+            unused = [self._trained[int(place)] for place in found[1].split()] if found else []
+            raise ModelError(_without_gradient(unused, len(self._trained))) from error
         return loss
 
     def apart(self) -> AbstractContextManager[object]:
@@ -78,13 +83,24 @@ def check_gradients(model: nn.Module, loss: torch.Tensor) -> None:
         ModelError: It does not; the message names up to three of those that it leaves out.
     """
     loss.backward()
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    unused = [name for name, parameter in trained.items() if parameter.grad is None]
-    for parameter in trained.values():
-        parameter.grad = None
+    trained = _trained_names(model)
+    unused = [name for name in trained if model.get_parameter(name).grad is None]
+    for name in trained:
+        model.get_parameter(name).grad = None
     if unused:
-        named = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
-        raise ModelError(f"{len(unused)} of {len(trained)} trained parameters get no gradient ({named}): {_ADVICE}")
+        raise ModelError(_without_gradient(unused, len(trained)))
+
+
+def _trained_names(model: nn.Module) -> list[str]:
+    """Returns the names of the parameters that are trained, in their order."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _without_gradient(unused: Sequence[str], trained: int) -> str:
+    """Says which of the trained parameters got no gradient, and what to do; none where they are not known."""
+    named = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+    which = f"{len(unused)} of {trained} trained parameters get no gradient ({named})" if unused else ""
+    return f"{which or 'some trained parameters got no gradient in the step before'}: {_ADVICE}"
 
 
 class Own:

@@ -45,6 +45,19 @@ def test_a_trial_whose_worker_dies_runs_again_on_the_node_that_holds_its_checkpo
     assert (tmp_path / "out" / "logs" / f"{scene.trials[0].trial_id}.log").read_bytes() == b"first\nsecond\n"
 
 
+def test_trials_that_run_out_of_memory_leave_rows_and_say_nothing_of_their_node(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, trials=5)
+
+    def lose(cluster: FakeCluster) -> None:
+        ((attempt, _, _),) = cluster.open()
+        cluster.say(attempt, ("phase", {"phase": "train"}))
+        cluster.lose(attempt, "Ray ended its worker", out_of_memory=True)
+
+    cluster = FakeCluster(steps(lambda c: c.join(make_node("a")), *[lose] * 4, finish_all))
+    scene.run(cluster)
+    assert [row["status"] for row in scene.rows] == ["oom"] * 4 + ["ok"]
+
+
 def test_a_trial_whose_node_dies_runs_again_on_another_and_what_comes_late_is_not_heard(tmp_path: Path) -> None:
     scene = Scene(tmp_path, trials=2)
     late = row_of(scene.trials[0], "diverged")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from resbench.conduct import Conduct
 from resbench.data import cache
 from resbench.data.cache import Decoded
 from resbench.errors import InputError
-from resbench.executors.ray_cluster import joining, keeper, shipping
+from resbench.executors.ray_cluster import connection, joining, keeper, shipping
 from resbench.executors.ray_cluster.joining import (
     Luggage,
     Needs,
@@ -33,6 +34,7 @@ from resbench.executors.ray_cluster.messages import Node, Told
 from resbench.executors.ray_cluster.shipping import files_to_ship
 from resbench.inputs import Inputs
 from resbench.schema import EngineSettings
+from resbench.source_files import source_digest
 
 
 @pytest.fixture
@@ -183,10 +185,34 @@ def test_a_node_with_other_software_is_refused_by_what_differs(
     needs = needs_for(inputs)
     assert needs.software["torch"] is not None
     here = dict(needs.software)
-    monkeypatch.setattr(keeper.provenance, "software", lambda: {**here, "torch": "1.0", "commit": None})
+    monkeypatch.setattr(shipping, "software", lambda packages: {**here, "torch": "1.0", "commit": None})
     with pytest.raises(UnfitError, match=rf"commit is none there .*, torch is 1.0 there and {here['torch']} here"):
         lead(needs, Keeper())
     assert differing_software(here, here) is None
+
+
+def test_a_node_that_lacks_a_library_or_an_installed_module_of_the_trials_is_refused(
+    machines: Any, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "their_nets.py").write_text("width = 8\n")
+    monkeypatch.syspath_prepend(place)
+    trials = [replace(trial, model="timm:resnet18") for trial in make_trials(1)]
+    dataset = inputs.load()
+    trials = [replace(trial, dataset_fingerprint=dataset.fingerprint) for trial in trials]
+    needs = needs_of(trials, replace(inputs, imports=("their_nets",)), "run1")
+    assert needs.software["timm"] == version("timm")
+    assert needs.software["the module their_nets"] == source_digest(place / "their_nets.py", "their_nets")[:12]
+    assert "timm" not in needs_for(inputs).software  # nothing else needs it
+    assert differing_software(needs.software, Keeper().look("run1", inputs, needs.manifest).software) is None
+    (place / "their_nets.py").write_text("width = 16\n")
+    with pytest.raises(UnfitError, match=r"the module their_nets is [0-9a-f]{12} there and [0-9a-f]{12} here"):
+        lead(needs, Keeper())
+    (place / "their_nets.py").unlink()
+    monkeypatch.setattr("resbench.provenance._version", {"torch": needs.software["torch"]}.get)
+    with pytest.raises(UnfitError, match=r"timm is none there and .*, the module their_nets is none there"):
+        lead(needs, Keeper())
 
 
 def test_a_processor_that_another_run_holds_is_waited_for_and_said(machines: Any, inputs: Inputs) -> None:
@@ -258,6 +284,26 @@ def test_a_node_whose_gpus_nobody_decided_to_leave_idle_is_refused(
     needs = replace(needs_for(inputs, engine=EngineSettings(device, "fp32")), device_given=given)
     found = why_not(resources, needs, Conduct())
     assert found is None if said is None else found is not None and found.startswith(said)
+
+
+@pytest.mark.parametrize("given", [{}, {"RAY_AUTH_TOKEN": "mine"}, {"RAY_AUTH_MODE": "disabled"}])
+def test_a_cluster_that_is_started_has_a_token_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    tokens = []
+    for _ in range(2):
+        with connection._own_token():
+            tokens.append(os.environ.get("RAY_AUTH_TOKEN"))
+            os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does where nothing was said
+        assert {name: os.environ.get(name) for name in names} == {name: given.get(name) for name in names}
+    assert tokens[0] == tokens[1]  # Ray reads one once
+    assert given.get("RAY_AUTH_TOKEN", tokens[0]) == tokens[0]
+    assert (tokens[0] is None) == ("RAY_AUTH_MODE" in given)
 
 
 def test_one_gpu_of_several_cannot_be_asked_for(inputs: Inputs) -> None:

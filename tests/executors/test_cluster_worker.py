@@ -77,6 +77,11 @@ def test_all_gpus_of_a_job_are_held_while_it_runs(tmp_path: Path, monkeypatch: p
     assert sorted(held) == ["cuda-1", "cuda-3"]
 
 
+def test_a_job_on_several_devices_may_start_processes(tmp_path: Path) -> None:
+    said, _, ended = run(work_of(tmp_path, process_jobs.have_a_child, devices=2))
+    assert (said, ended.code) == ([("child", {"exit_code": 0})], 0)
+
+
 def test_a_log_without_end_does_not_fill_the_drivers_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "MOST_LOG", 40)
     log = worker._Log(tmp_path / "log")

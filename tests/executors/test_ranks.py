@@ -13,6 +13,7 @@ import pytest
 import rank_jobs
 from small_trials import run
 from tiny_folder import make_tiny_folder
+from user_code import builder, forgetting, write
 from warm_processes import warm_processes
 
 from resbench.conduct import Attempt
@@ -89,6 +90,30 @@ class TestOneTrialOnTwoDevices:
         ]
         for same in ("params", "macs", "train_flops_per_image", "train_flops_spent"):
             assert row[same] == getattr(record, same)
+
+
+@pytest.mark.usefixtures("warm_trials", "brief_timing")
+def test_all_ranks_begin_with_the_weights_of_the_first(tmp_path: Path) -> None:
+    nets = write(
+        tmp_path / "rank_nets.py",
+        "import os\nimport torch\n",
+        builder("by_rank", "weighed(nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, num_classes)))"),
+        "\ndef weighed(net):\n"
+        "    size = 1 + int(os.environ.get('RANK', '0'))\n"
+        "    net[1].weight.data = torch.linspace(-size, size, net[1].weight.numel()).view_as(net[1].weight)\n"
+        "    return net\n",
+    )
+    with forgetting():
+        plan = plan_two(
+            "shapes10", models=["by_rank"], imports=[str(nets)], budget="2steps", train_images=32, test_images=40,
+            batch_size=16, input="3x8x8",
+        )  # fmt: skip
+        results, _ = run_plan(plan, tmp_path / "out")
+        (two,) = results.trials.to_dict("records")
+        (trial,) = plan.trials
+        alone, _ = run((replace(trial, engine=replace(trial.engine, devices=1)), plan.inputs), Attempt())
+    assert two["status"] == alone.status == "ok"
+    assert two["test_loss"] == pytest.approx(alone.test_loss, rel=1e-5)
 
 
 @pytest.mark.usefixtures("warm_trials")

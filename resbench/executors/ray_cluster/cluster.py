@@ -148,7 +148,8 @@ class RayCluster:
         except exceptions.OutOfMemoryError:
             self._lose(attempt, Lost(attempt, "Ray ended its worker", out_of_memory=True))
         except (exceptions.RayError, ResbenchError, OSError) as error:
-            self._lose(attempt, Lost(attempt, in_words(error)))
+            self.end(attempt)  # one that was only slow to answer would go on
+            self._events.append(Lost(attempt, in_words(error)))
             if isinstance(error, NODE_DIED):
                 self._bury(stream.node.node_id)
         else:

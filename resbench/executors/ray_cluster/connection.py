@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from resbench.conduct import Conduct
@@ -21,6 +23,8 @@ ADDRESS = "RAY_ADDRESS"
 """The environment variable that Ray's own tools take an address from."""
 REACH_S = 10.0
 """How long a cluster may take to answer at all."""
+AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+"""The environment variables that say who is let into a cluster."""
 LEAST_STORE = 96 * 2**20
 """Bytes of the object store of a cluster that is started here: what Ray takes, and some room."""
 
@@ -68,21 +72,45 @@ def open_cluster(conduct: Conduct, needs: Needs) -> Iterator[RayCluster]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     _silence_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": None}
-    try:
-        if address is None:
-            quiet |= {"include_dashboard": False, "object_store_memory": LEAST_STORE + 2 * needs.size}
-        else:
-            _check_reachable(address)
+    if address is None:
+        quiet |= {"include_dashboard": False, "object_store_memory": LEAST_STORE + 2 * needs.size}
+    else:
+        _check_reachable(address)
+    with _own_token() if address is None else contextlib.nullcontext():
         try:
-            ray.init(address=address or "local", **quiet)
-        except Exception as error:  # every layer of Ray has its own
-            raise InputError(_unreachable(address, in_one_line(error))) from error
-        with contextlib.suppress(ValueError):  # handlers belong to the main thread; Ray has put its own there
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        yield RayCluster(conduct, needs)
+            try:
+                ray.init(address=address or "local", **quiet)
+            except Exception as error:  # every layer of Ray has its own
+                raise InputError(_unreachable(address, in_one_line(error))) from error
+            with contextlib.suppress(ValueError):  # handlers belong to the main thread; Ray has put its own there
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+            yield RayCluster(conduct, needs)
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """Lets nobody else into a cluster that lives inside the block, unless the environment says who is.
+
+    Ray would keep a token of its own making in the user's home folder, and from then on take it for every cluster that
+    is started there.
+    """
+    before = {name: os.environ.get(name) for name in (AUTH_MODE, AUTH_TOKEN)}
+    if not any(before.values()):
+        os.environ[AUTH_TOKEN] = _token()
+    try:
+        yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@cache
+def _token() -> str:
+    """Returns this process's token: Ray reads one once."""
+    return secrets.token_hex(32)
 
 
 def _check_reachable(address: str) -> None:

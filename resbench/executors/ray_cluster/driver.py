@@ -206,7 +206,7 @@ class _Driver:
             self._tested(what, how)
         else:
             self._learn(flight, what)
-            if isinstance(how, Exit):
+            if isinstance(how, Exit) or how.out_of_memory:  # that is the trial's doing, and says nothing of the node
                 self.crew.done(node)
             elif self.crew.lost(node):
                 self._leave(Left(node.name, f"its workers die again and again ({how.why})", node.node_id, died=False))

@@ -13,7 +13,6 @@ from typing import Any
 
 import ray
 
-from resbench import provenance
 from resbench.conduct import Conduct
 from resbench.data.cache import Decoded
 from resbench.errors import InputError
@@ -47,7 +46,7 @@ class Needs:
     @cached_property
     def software(self) -> dict[str, str | None]:
         """The driver's own."""
-        return provenance.software()
+        return self.manifest.software()
 
 
 def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str, *, device_given: bool = True) -> Needs:
@@ -71,7 +70,10 @@ def needs_of(trials: Sequence[Trial], inputs: Inputs, run: str, *, device_given:
     files = files_to_ship(inputs, trials)
     dataset = inputs.load()
     size = sum(split.images.nbytes + split.labels.nbytes for split in (dataset.train, dataset.test))
-    manifest = Manifest(first.dataset, first.dataset_fingerprint, tuple(files), imports_there(inputs))
+    packages = ("timm",) if any(trial.model.startswith("timm:") for trial in trials) else ()
+    manifest = Manifest(
+        first.dataset, first.dataset_fingerprint, tuple(files), imports_there(inputs), packages=packages
+    )
     size += sum(file.size for file in files)
     return Needs(run, inputs, first.engine, manifest, files, size, device_given)
 

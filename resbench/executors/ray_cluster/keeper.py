@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 
-from resbench import provenance
 from resbench.data.cache import Decoded, cache_root
 from resbench.executors.ray_cluster import shipping
 from resbench.executors.ray_cluster.shipping import Manifest, ShippedFile
@@ -64,7 +63,7 @@ class Keeper:
         os.utime(folder)
         images_missing, files_missing = shipping.missing(manifest)
         return Found(
-            software=provenance.software(),
+            software=manifest.software(),
             inputs=shipping.inputs_here(inputs, manifest),
             folder=folder,
             checkpoints=frozenset(path.stem for path in (folder / "checkpoints").glob("*.pt")),

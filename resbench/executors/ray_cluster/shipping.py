@@ -17,7 +17,8 @@ from resbench.data import cache
 from resbench.data.cache import Decoded
 from resbench.errors import InputError
 from resbench.inputs import NAMED_WEIGHTS, Inputs
-from resbench.plugins import Bundle, bundle_of
+from resbench.plugins import Bundle, bundle_of, installed_code
+from resbench.provenance import software
 from resbench.schema import Trial
 from resbench.source_files import DIGITS
 from resbench.untrusted import user_path
@@ -57,6 +58,13 @@ class Manifest:
     files: tuple[ShippedFile, ...]
     imports: tuple[str, ...] = ()
     """What trials import: code that is sent, relative to where that goes; or modules that are installed."""
+    packages: tuple[str, ...] = ()
+    """Packages whose networks they train, besides torchvision."""
+
+    def software(self) -> dict[str, str | None]:
+        """Returns what of this machine's software decides the trials' figures: versions, and installed code."""
+        installed = installed_code(spec for spec in self.imports if "/" not in spec)
+        return {**software(self.packages), **{f"the module {name}": digest for name, digest in installed.items()}}
 
 
 def imports_there(inputs: Inputs) -> tuple[str, ...]:

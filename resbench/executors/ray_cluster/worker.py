@@ -88,6 +88,7 @@ def _run(work: Work, log: Path, said: queue.SimpleQueue[Message | Exit | BaseExc
                 on_message=hand_on,
                 limit_s=work.limit_s,
                 memory_limit_mib=limit,
+                processes=work.devices,
             )
         said.put(ended)
     except BaseException as error:
