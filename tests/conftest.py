@@ -13,7 +13,8 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: parallel test processes must not fight for cores
 # Which vector instructions compiled code may use is found out by compiling, which takes longer than what tests compile.
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "0"
-os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+if not Path("/dev/nvidiactl").exists():  # a GPU's kernels take all processors to be compiled in time
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 # Before Ray is imported: nobody else gets into a cluster that a test starts.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 

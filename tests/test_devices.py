@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -247,7 +248,7 @@ class TestCapture:
     @pytest.fixture
     def cuda(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         """A torch.cuda that records nothing. To end a recording that was broken off fails, as it does in torch."""
-        state = SimpleNamespace(stream="main", pools=[], generator=self.Generator(waits=False), spoiled=True)
+        state = SimpleNamespace(stream="main", pools=[], generator=self.Generator(waits=False), spoiled=True, ended=[])
 
         @contextlib.contextmanager
         def graph(recorded: Any, *, pool: int, capture_error_mode: str) -> Iterator[None]:
@@ -272,6 +273,13 @@ class TestCapture:
         }
         for name, value in names.items():
             monkeypatch.setattr(torch.cuda, name, value)
+
+        def end(index: int, pool: int) -> None:
+            state.ended.append((index, pool))
+            if not state.spoiled:
+                raise RuntimeError("not currently recording to mempool_id")
+
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
         return state
 
     def test_returns_the_replay_and_shares_one_pool(self, cuda):
@@ -284,7 +292,14 @@ class TestCapture:
     @pytest.mark.parametrize("spoiled", [True, False])
     @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), ValueError("the network's own")])
     def test_that_fails_raises_what_broke_it_and_leaves_torch_as_it_was(self, cuda, error, spoiled):
+        class Left:
+            """What the work had made."""
+
+        made: list[weakref.ref[Left]] = []
+
         def fail() -> None:
+            left = Left()
+            made.append(weakref.ref(left))
             raise error
 
         cuda.spoiled = spoiled
@@ -292,6 +307,10 @@ class TestCapture:
         with pytest.raises(type(error)) as raised:
             device.capture(fail)
         assert raised.value is error
+        error.__traceback__ = None
+        del raised
+        assert made[0]() is None  # without a collection: gradients that it waits for would hold the stream
+        assert cuda.ended == [(1, 0)]
         assert (cuda.stream, cuda.generator.waits) == ("main", False)
         device.capture(lambda: None)
         assert cuda.pools == [0, 1]  # into another pool: torch takes the first one for in use

@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("brief_timing")]
 
 GRAPH = EngineSettings("cuda", "fp32", cuda_graph=True)
 TOLERANCE = 1e-3
-"""Relative, on losses in fp32: the backward pass of a convolution may add up in another order from run to run."""
+"""Relative, on losses of ``cnn`` in fp32: the backward pass of a convolution may add up in another order from run to
+run. A network with batch norm would multiply that within an epoch, until nothing could be told from it."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def register() -> Iterator[Callable[[str, Build], None]]:
 
 @pytest.mark.parametrize("graph", [False, True])
 def test_a_trial_goes_on_from_its_checkpoint(make, graph, tmp_path: Path):
-    planned = make(model="d2l_resnet18", budget="3ep", engine=EngineSettings("cuda", "fp32", cuda_graph=graph))
+    planned = make(model="cnn", budget="3ep", engine=EngineSettings("cuda", "fp32", cuda_graph=graph))
     _, whole = run(planned)
     attempt = Attempt(checkpoint=tmp_path / "x.pt", checkpoint_every_s=0.0)
     killed_after(planned, attempt, 1)
@@ -81,6 +82,8 @@ def test_memory_that_runs_out_is_oom_and_not_a_crash(make, register, capsys):
 def test_numbers_arrive_behind_what_is_queued_without_a_wait():
     device = CudaDevice(0)
     values = torch.zeros(4, dtype=torch.float64, device="cuda")
+    device.peek(values)  # the first one takes pinned memory, for which a driver may wait
+    device.synchronize()
     torch.cuda._sleep(200_000_000)
     values += 7
     arrived = device.peek(values)

@@ -1,7 +1,7 @@
 """The suite's whole training loop against a bare step driven as timm's ``benchmark.py`` drives it.
 
 That is one fixed batch on the device, timm's own optimizer, ``zero_grad``, forward under autocast, loss, backward,
-update, and a wait for the device after every step. Network, batch size, precision, memory format and
+update, and a wait for the device after every step. Network, stem, batch size, precision, memory format and
 ``torch.compile`` are the same; only the suite also loads and augments data.
 """
 
@@ -39,7 +39,7 @@ class TimmStep:
 
         settings, self.device = bench.engine.settings, bench.device
         self.images, self.labels = (tensor.clone() for tensor in bench.engine.slots[0])
-        network = create_model(MODEL, num_classes=CLASSES).train()
+        network = create_model(MODEL, num_classes=CLASSES, stem=bench.subject.stem).train()
         self.network = network.to(bench.engine.device, memory_format=bench.engine.layout)  # type: ignore[call-overload]
         self.optimizer = create_optimizer_v2(self.network, opt="sgd", lr=1e-4)
         self.criterion = nn.CrossEntropyLoss()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +66,11 @@ class Ledger:
         there = command.makes is None or command.makes.exists()
         return there and command.name in self.ended and self.ended[command.name].done
 
+    def failed(self, command: Command) -> bool:
+        """Says whether a command ended badly and not because the time was up."""
+        ended = self.ended.get(command.name)
+        return ended is not None and ended.exit_code not in (0, None) and not command.ends_itself
+
     def keep(self, command: Command, ended: Ended) -> None:
         """Writes down how a command ended."""
         self.ended[command.name] = ended
@@ -82,16 +88,16 @@ def run_in_time(
 ) -> list[Command]:
     """Runs what is not done yet, one after another, until the time is up.
 
-    A command that fails does not keep the next from being run.
+    A command that fails does not keep the next from being run, now or in the next call: it is tried again after those
+    that have not failed.
 
     Returns:
         What is still not done, whatever the reason.
     """
     until = clock() + 60 * minutes
+    waiting = [command for command in commands if not ledger.done(command)]
     left = []
-    for command in commands:
-        if ledger.done(command):
-            continue
+    for command in sorted(waiting, key=ledger.failed):
         if (seconds := until - clock()) >= command.needs_s:
             on_message(f"{command.name}: {seconds / 60:.1f} of {minutes:g} minutes left")
             ledger.keep(command, run_command(command, seconds))
@@ -109,20 +115,23 @@ def run_command(command: Command, seconds: float) -> Ended:
     if command.output:
         command.output.parent.mkdir(parents=True, exist_ok=True)
     with command.output.open("w") if command.output else nullcontext() as output:
-        process = subprocess.Popen(arguments, stdout=output)
+        # A group of its own: what it has started ends with it, and nothing is left on the device.
+        process = subprocess.Popen(arguments, stdout=output, start_new_session=True)
         try:
             exit_code: int | None = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             exit_code = None
-            process.send_signal(signal.SIGINT)
-        finally:  # after Ctrl-C too, which a terminal has sent to both
-            _wait_or_kill(process)
+        finally:  # after Ctrl-C too
+            _end(process)
     return Ended(datetime.now(UTC).isoformat(timespec="seconds"), round(time.monotonic() - began, 1), exit_code)
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(timeout=GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and its group: asked to, and then for good."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=GRACE_S)
+    with suppress(ProcessLookupError):  # nothing is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -54,6 +54,7 @@ class CudaDevice:
         """Empties the allocator's cache and resets its peaks."""
         gc.collect()
         self.synchronize()
+        torch._C._cuda_clearCublasWorkspaces()  # one for each stream that ever multiplied: a warm-up's are none of ours
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.torch_device)
 
@@ -119,17 +120,25 @@ class CudaDevice:
                     raise
         except Exception as error:
             self._clear_up_after_capture(main)
-            # To end a recording that was broken off fails too, which says nothing and hides that memory ran out.
-            raise broken or error from None
+            # To end a recording that was broken off fails too, which says nothing and hides that memory ran out. Its
+            # frames and this one hold what broke it, and that what the work has left: until a collection, unless cut.
+            if broken is not None and error is not broken:
+                error.__traceback__ = None
+            try:
+                raise broken or error from None
+            finally:
+                broken = None
         return graph.replay
 
     def _clear_up_after_capture(self, main: torch.cuda.Stream) -> None:
         """Leaves a recording that was broken off.
 
-        torch 2.11 stays on its recording stream then, refuses to draw from the default generator, which waits for
-        the end of the recording, and to record into the same pool again.
+        torch 2.11 stays on its recording stream then, goes on to give out the pool's memory, refuses to draw from the
+        default generator, which waits for the end of the recording, and to record into the same pool again.
         """
         torch.cuda.set_stream(main)
+        with contextlib.suppress(RuntimeError):  # it may have been ended
+            torch._C._cuda_endAllocateToPool(self.torch_device.index, self._pool)
         generator = torch.cuda.default_generators[self.torch_device.index]
         generator.graphsafe_set_state(generator.clone_state())
         self._pool = None

@@ -74,6 +74,11 @@ def time_calls(call: Callable[[], object], device: Device, *, max_seconds: float
     return Timing(tuple(device.elapsed_s(a, b) for a, b in pairwise(marks)))
 
 
+def one_image(images: torch.Tensor) -> torch.Tensor:
+    """Returns the first image of a batch, on its own: [1, C, H, W]."""
+    return images[:1].clone(memory_format=torch.channels_last)
+
+
 def measure_latency(
     engine: Engine,
     device: Device,
@@ -101,8 +106,7 @@ def measure_latency(
     engine.set_learning_rate(0.0)
 
     engine.model.eval()
-    one = images[:1].clone(memory_format=torch.channels_last)
-    single = time_calls(engine.inference(one), device, max_seconds=max_seconds)
+    single = time_calls(engine.inference(one_image(images)), device, max_seconds=max_seconds)
     inference = time_calls(engine.inference(images), device, max_seconds=max_seconds)
 
     if not train:

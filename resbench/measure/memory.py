@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from resbench.devices import CpuDevice, Device, resident_mib
+from resbench.devices import MIB, CpuDevice, Device, resident_mib
 from resbench.ranks import Ranks
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
@@ -62,7 +62,8 @@ def _touch_libraries() -> None:
 def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: bool = True) -> MemoryUse:
     """Runs a forward pass in eval mode and two training steps on its slot, and reads the peak of each.
 
-    Two steps, because the optimizer's state appears in the first one; the model is trained by it.
+    Two steps, because the optimizer's state appears in the first one; the model is trained by it. Where a warm-up has
+    made that state already, it is none of inference's.
 
     Args:
         engine: On the CPU its model has not run yet; elsewhere it is warmed up, and not yet recorded as a graph,
@@ -74,12 +75,13 @@ def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: b
     images, labels = engine.slots[0]
     engine.set_learning_rate(0.0)
     engine.model.eval()
+    level_of_inference = level_mib + engine.optimizer_bytes / MIB
     device.start_memory_window()
     with torch.inference_mode():
         engine.forward(engine.micro_batches(images, labels)[0][0])
     inference = device.memory_peak()
     if not train:
-        return MemoryUse(inference.allocated_mib - level_mib, None, None)
+        return MemoryUse(inference.allocated_mib - level_of_inference, None, None)
 
     engine.train_mode()
     device.start_memory_window()
@@ -87,7 +89,7 @@ def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: b
         engine.train_step(images, labels)
     training = device.memory_peak()
     return MemoryUse(
-        inference_mib=inference.allocated_mib - level_mib,
+        inference_mib=inference.allocated_mib - level_of_inference,
         training_allocated_mib=training.allocated_mib - level_mib,
         training_reserved_mib=training.reserved_mib,
     )

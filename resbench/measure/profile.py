@@ -12,7 +12,7 @@ from torch import nn
 from resbench.devices import Device, open_device
 from resbench.errors import ModelError
 from resbench.measure.flops import Complexity, measure_complexity
-from resbench.measure.latency import Latency, measure_latency
+from resbench.measure.latency import Latency, measure_latency, one_image
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
 from resbench.precision import apply_precision
 from resbench.ranks import ALONE, Ranks
@@ -161,9 +161,12 @@ def measure_profile(
     # Compiling and cuDNN's search take memory of their own that must not enter the peaks. On the CPU the peak is
     # the process's, so where nothing is compiled nothing may run before it is measured.
     first = time.perf_counter()
-    if train and (subject.engine.compile or device.queue_depth):
+    if subject.engine.compile or device.queue_depth:
         on_phase("warm-up")
-        engine.warm_up(*engine.slots[0])
+        if train:
+            engine.warm_up(*engine.slots[0])
+        else:
+            _pass_once(engine, engine.slots[0][0])
         device.synchronize()
     warm_up_s = time.perf_counter() - first
     on_phase("profile")
@@ -171,7 +174,7 @@ def measure_profile(
     # A graph has memory of its own, the same once more; so steps are recorded after the peaks are read.
     second = time.perf_counter()
     if engine.compiled:
-        _compile_for_one_image(engine)
+        _pass_once(engine, one_image(engine.slots[0][0]))  # a shape of its own to the compiler
     if train:
         engine.capture()
     device.synchronize()
@@ -181,12 +184,11 @@ def measure_profile(
     return Profile(complexity, latency, memory, warm_up_s), engine
 
 
-def _compile_for_one_image(engine: Engine) -> None:
-    """Runs one image, whose latency is going to be measured: it is a shape of its own to the compiler."""
-    images, _ = engine.slots[0]
+def _pass_once(engine: Engine, images: torch.Tensor) -> None:
+    """Passes images through the network in eval mode, as is going to be measured."""
     engine.model.eval()
     with torch.inference_mode():
-        engine.forward(images[:1].clone(memory_format=torch.channels_last))
+        engine.forward(images)
 
 
 def profile_record(

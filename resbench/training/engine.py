@@ -307,6 +307,11 @@ class Engine:
         states = self.optimizer.state.values()
         return [{name: value for name, value in of.items() if torch.is_tensor(value)} for of in states]
 
+    @property
+    def optimizer_bytes(self) -> int:
+        """What the optimizer's state takes, which appears in the first step."""
+        return sum(value.nbytes for of in self._optimizer_state() for value in of.values())
+
     def restart(self, weights: dict[str, torch.Tensor]) -> None:
         """Begins a training anew from other weights; compiled and recorded code stays.
 

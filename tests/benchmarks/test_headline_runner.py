@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,9 @@ def test_a_failure_is_kept_the_others_run_and_it_is_tried_again(
     left = run_in_time([command("a", 1, 3), command("b", 1)], ledger, minutes=9, clock=clock, on_message=said.append)
     assert ([one.name for one in left], ledger.ended["a"].exit_code) == (["a"], 3)
     assert said == ["a: 9.0 of 9 minutes left", "b: 9.0 of 9 minutes left"]
-    assert run_in_time([command("a", 1)], ledger, minutes=9, clock=clock) == []
+    assert run_in_time([command("a", 1), command("new", 1)], ledger, minutes=9, clock=clock) == []
     assert json.loads((tmp_path / "pieces.json").read_text())["a"]["exit_code"] == 0
-    assert [name for name, _ in calls] == ["a", "b", "a"]
+    assert [name for name, _ in calls] == ["a", "b", "new", "a"]  # what never ran comes before what failed
 
 
 def test_what_was_made_on_another_machine_is_made_again(
@@ -101,9 +102,28 @@ def test_a_list_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, tex
         Ledger(tmp_path / "pieces.json")
 
 
+def test_a_suite_that_was_stopped_in_time_goes_on_before_others_begin(
+    tmp_path: Path, ran: tuple[Clock, list[tuple[str, float]]]
+) -> None:
+    clock, calls = ran
+    ledger = Ledger(tmp_path / "pieces.json")
+    suite = Command("suite", ("100", "3"), ends_itself=True)
+    for _ in range(2):
+        run_in_time([suite, command("b", 100)], ledger, minutes=1, clock=clock)
+    assert [name for name, _ in calls] == ["suite", "suite"]
+
+
 MODULES = {
     "says": "import sys; print(*sys.argv[1:]); sys.exit(7)",
     "waits": "import signal; print('waiting', flush=True); signal.pause()",
+    "holds": (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); end = open(sys.argv[1], 'wb', buffering=0); "
+        "end.write(b'here'); print('held', flush=True); signal.pause()"
+    ),
+    "starts": (
+        "import subprocess, sys; command = [sys.executable, '-m', 'holds', sys.argv[1]]; "
+        "subprocess.Popen(command, stdout=subprocess.PIPE).stdout.readline()"
+    ),
     "deaf": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); signal.pause()",
 }
 
@@ -135,3 +155,14 @@ def test_what_is_not_over_in_time_is_ended_even_where_it_does_not_listen(
     monkeypatch.setattr(runner, "GRACE_S", 0.5)
     ended = run_command(Command("x", (name,), output=modules / "said.txt"), 0.5)
     assert (ended.exit_code, ended.done) == (None, False)
+
+
+def test_what_a_command_has_started_ends_with_it(modules: Path) -> None:
+    fifo = modules / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert run_command(Command("x", ("starts", str(fifo))), 60).exit_code == 0
+    os.set_blocking(reader, True)
+    assert os.read(reader, 9) == b"here"
+    assert os.read(reader, 9) == b""  # nobody holds the other end any more
+    os.close(reader)

@@ -138,6 +138,17 @@ def test_each_pass_has_a_window_of_its_own_and_is_counted_from_the_level():
     assert device.calls == ["window", "eval", "peak", "window", "train", "train", "peak"]
 
 
+def test_the_optimizer_state_of_a_warm_up_is_none_of_inference():
+    device = ScriptedDevice([MemoryPeak(110.0, None), MemoryPeak(150.0, 256.0)])
+    engine = noting_engine(lambda mode: None)
+    assert engine.optimizer_bytes == 0
+    engine.warm_up(*engine.slots[0])
+    momentum = sum(parameter.nbytes for parameter in engine.model.parameters())
+    assert engine.optimizer_bytes == momentum > 0
+    use = measure_memory(engine, device, level_mib=100.0)
+    assert use == MemoryUse(10.0 - momentum / 2**20, 50.0, 256.0)
+
+
 def test_measuring_memory_changes_no_weight():
     device = ScriptedDevice([MemoryPeak(0.0, None), MemoryPeak(0.0, None)])
     engine = noting_engine(lambda mode: None)
