@@ -157,9 +157,9 @@ def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
         )
     if ok.duplicated([*CELL, *SETTINGS]).any():
         said += [
-            "Seeds are paired: the same seed is the same order of images and the same augmentation for every model, so "
-            "models are compared seed by seed. Each pair has its own spread, for models do not vary alike; the test "
-            "takes differences to be independent between seeds and about normal.",
+            "Under one seed every model sees the same order of images with the same augmentation, so none is lucky in "
+            "its data. Means are compared by Welch's t-test, each model with its own spread, for models do not vary "
+            "alike; the test takes accuracies to be independent between seeds and about normal.",
             "A tier needs two seeds at least and every planned one ended ok: what failed on some would otherwise be "
             "judged by those that went well. Holm's correction keeps the chance of even one false separation among all "
             "pairs of a table at 5 % or less.",

@@ -70,7 +70,7 @@ def _accuracy_notes(group: Group) -> list[str]:
         notes.append("Accuracy: mean ± standard deviation over n seeds. Interval: the mean's, from Student's t.")
     if group.top:
         notes.append(
-            "Tier: models that share a letter are not separated by these runs (paired over seeds, Holm-corrected "
+            "Tier: models that share a letter are not separated by these runs (Welch's t-test, Holm-corrected "
             "p of 0.05 or more). Bold: those that are not separated from the most accurate."
         )
         notes += _smallest_gap(group)
@@ -101,8 +101,8 @@ def _smallest_gap(group: Group) -> Iterator[str]:
 def _to_halve(seeds: int, tests: int) -> int:
     """Returns how many seeds find half the gap that some seeds do, whatever the spread, under Holm's correction."""
     alpha = ALPHA / tests
-    gap = detectable_gap(1.0, seeds, paired=True, alpha=alpha)
-    return seeds_needed(gap / 2, 1.0, paired=True, alpha=alpha)
+    gap = detectable_gap(1.0, seeds, alpha=alpha)
+    return seeds_needed(gap / 2, 1.0, alpha=alpha)
 
 
 def _gaps(rows: list[dict[str, Any]], column: str) -> str:

@@ -116,8 +116,8 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
         parts += ["## Notes of the trials", _bullets(notes)]
     parts += _section(
         "## Pairwise differences in test accuracy",
-        "One model minus another, taken seed by seed over the seeds that ended ok for both. Interval and p are those "
-        "of a paired t-test on this pair alone; p (Holm) is corrected for all pairs of the table, and two models are "
+        "One model minus another: the difference of their means. Interval and p are those of Welch's t-test on this "
+        "pair alone; p (Holm) is corrected for all pairs of the table, and two models are "
         f"separated where it is below {ALPHA:g}.",
         [(group, pair_table(group, results.pairwise)) for group in groups],
     )

@@ -2,7 +2,7 @@
 
 * ``basics``: mean, spread and interval of one list
 * ``cells``: a cell is a trial less its seed, a group is the cells that one table may compare
-* ``paired``, ``ranking``, ``tiers``, ``power``: differences of models seed by seed, and what they allow to be said
+* ``differences``, ``ranking``, ``tiers``, ``power``: differences of models, and what they allow to be said
 * ``images``: how a difference would come out on other test images
 * ``fronts``: Pareto fronts, and how probable it is that a model is on one
 * ``summary``, ``pairwise``: the frames of ``summary.csv`` and ``pairwise.csv``

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from resbench.stats.paired import CONFIDENCE
+from resbench.stats.differences import CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,7 @@ PAIR = (
     "other_weights",
     "n",
     "difference",
-    "difference_sd",
+    "difference_se",
     "difference_ci95",
     "p",
     "tests",
@@ -49,12 +49,13 @@ def pairwise(trials: pd.DataFrame, hits: Mapping[str, Hits]) -> pd.DataFrame:
         The columns of ``PAIR`` and ``SHARED``:
 
         * ``group``: as ``summary.csv`` numbers the sets of models that may be compared
-        * ``n``: the seeds that ended ``ok`` for both; ``difference`` is the mean over them, ``difference_sd`` its
-          standard deviation, ``difference_ci95`` half the width of its t-interval
-        * ``p``: two-sided, of the paired t-test alone; ``p_holm`` is corrected for the group's number of ``tests``
+        * ``n``: the seeds that ended ``ok``, of the model with fewer; ``difference`` is that of the means,
+          ``difference_se`` its standard error, ``difference_ci95`` half the width of its t-interval
+        * ``p``: two-sided, of Welch's t-test alone; ``p_holm`` is corrected for the group's number of ``tests``
         * ``separated``: whether ``p_holm`` is below 0.05; ``reason`` says why there is no p
         * ``images_low`` and ``images_high``: the interval of the difference over test images drawn anew, of which there
-          are ``images``; empty where a seed of the pair has no hits, or not as many as the others
+          are ``images``, seed by seed over those that both have; empty where one of them has no hits, or not as many
+          as the others
     """
     import pandas as pd
 
@@ -81,7 +82,7 @@ def pairwise(trials: pd.DataFrame, hits: Mapping[str, Hits]) -> pd.DataFrame:
                     "other_weights": other["weights"],
                     "n": int(tests.n[place]),
                     "difference": rounded(float(tests.difference[place])),
-                    "difference_sd": rounded(float(tests.sd[place])),
+                    "difference_se": rounded(float(tests.error[place])),
                     "difference_ci95": rounded(float(tests.half_width[place])),
                     "p": rounded(float(tests.p[place])),
                     "tests": ranking.number_of_tests,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from resbench.stats.paired import SAME, PairedTests, holm, paired_tests
-from resbench.stats.power import ALPHA, detectable_gap
+from resbench.stats.differences import Tests, holm, welch_tests
+from resbench.stats.power import ALPHA, gaps_of_tests
 from resbench.stats.tiers import tier_letters
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Ranking:
     """int [pairs]: of each pair the model with the higher mean; where not all are paired, the best one."""
     second: NDArray[np.intp]
     """int [pairs]: the other."""
-    tests: PairedTests
+    tests: Tests
     """Of first less second, fractions [pairs]."""
     p_holm: NDArray[np.float64]
     """float [pairs]: corrected for all tests of the group."""
@@ -48,7 +48,7 @@ class Ranking:
     def gaps(self, model: int) -> tuple[float, float] | None:
         """Returns the smallest gaps between a model and another that their seeds find with a power of 80 %.
 
-        The spread is that of its differences from each other model, pooled; the seeds are the fewest of these pairs.
+        Each pair has its own, by the spread of both; these are the medians.
 
         Returns:
             Fractions: of a test made alone, and of the first of all tests under Holm's correction. ``None`` where no
@@ -56,15 +56,12 @@ class Ranking:
         """
         import numpy as np
 
-        known = (self.tests.n >= 2) & ((self.first == model) | (self.second == model))
+        known = ~np.isnan(self.tests.error) & ((self.first == model) | (self.second == model))
         if not known.any():
             return None
-        seeds = self.tests.n[known]
-        sd = float(np.sqrt(np.average(self.tests.sd[known] ** 2, weights=seeds - 1)))
-        if sd <= SAME:
-            return None
+        error, freedom = self.tests.error[known], self.tests.freedom[known]
         alone, corrected = (
-            detectable_gap(sd, int(seeds.min()), paired=True, alpha=alpha)
+            float(np.median(gaps_of_tests(error, freedom, alpha=alpha)))
             for alpha in (ALPHA, ALPHA / self.number_of_tests)
         )
         return alone, corrected
@@ -73,9 +70,8 @@ class Ranking:
 def rank(accuracies: NDArray[np.float64], planned: Sequence[int]) -> Ranking:
     """Compares the models of a group with each other.
 
-    A model has a tier where every planned seed ended ``ok``, there are at least two, and at least two are those of
-    each better model that has a tier. One that fails some seeds would otherwise gain twice: by a mean over those that
-    went well, and by a test so weak that nothing is separated from it.
+    A model has a tier where every planned seed ended ``ok`` and there are at least two. One that fails some seeds would
+    otherwise gain twice: by a mean over those that went well, and by a test so weak that nothing is separated from it.
 
     Args:
         accuracies: float [models, seeds]: a column a seed, NaN where it did not end ``ok``.
@@ -88,13 +84,7 @@ def rank(accuracies: NDArray[np.float64], planned: Sequence[int]) -> Ranking:
     means = np.where(present, accuracies, 0).sum(axis=1) / np.maximum(n, 1)
     measured = [model for model in np.argsort(-means, kind="stable").tolist() if n[model]]
     reasons = [_without_tier(int(ok), of) for ok, of in zip(n, planned, strict=True)]
-    judged: list[int] = []
-    for model in measured:
-        if reasons[model] is None:
-            if all((present[model] & present[better]).sum() >= 2 for better in judged):
-                judged.append(model)
-            else:
-                reasons[model] = "fewer than two seeds in common with a better model"
+    judged = [model for model in measured if reasons[model] is None]
     if len(judged) == 1:
         reasons[judged.pop()] = "there is no other model with two seeds"
 
@@ -103,7 +93,7 @@ def rank(accuracies: NDArray[np.float64], planned: Sequence[int]) -> Ranking:
     with_best = [(best, other) for other in measured if other != best]
     pairs = list(combinations(measured, 2)) if everything else with_best
     first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
-    tests = paired_tests(accuracies[first] - accuracies[second])
+    tests = welch_tests(accuracies[first], accuracies[second])
     # To find the best, all were compared with all: the correction is for that, whichever pairs are kept.
     number = int((~np.isnan(tests.p)).sum()) if everything else math.comb(int((n >= 2).sum()), 2)
     tiers: list[str | None] = [None] * len(accuracies)
@@ -124,14 +114,14 @@ def pair_reason(n: int, p: float) -> str | None:
     """Says why a pair has no p; ``None`` where it has one.
 
     Args:
-        n: The seeds that both have.
+        n: The seeds of the one with fewer.
         p: Of their test, NaN for none.
     """
     if not math.isnan(p):
         return None
     if n < 2:
-        return "one seed in common: no interval and no p" if n else "no seed ended ok for both"
-    return "the difference is the same for every seed: no spread to test with"
+        return "one seed: no interval and no p" if n else "no seed ended ok"
+    return "both are the same under every seed: no spread to test with"
 
 
 def _without_tier(ok: int, planned: int) -> str | None:

@@ -17,7 +17,7 @@ from resbench.devices.cuda import CudaDevice
 from resbench.measure import flops, latency, ruler, telemetry
 from resbench.report.beside_published import RUN_TO_RUN
 from resbench.report.experiments import runs
-from resbench.stats import fronts, images, paired, power, ranking, summary
+from resbench.stats import differences, fronts, images, power, ranking, summary
 from resbench.stats.pairwise import PAIR
 from resbench.training import engine
 from resbench.training.ledger import PARTS
@@ -41,7 +41,7 @@ HELD = [
     f"every {telemetry.PERIOD_S:g} s for clock",
     f"more than {percent(telemetry.MAX_SHARE)} of a processor thread",
     f"at least {precision.CLEARLY_FASTER:g} times as fast",
-    f"the mean's {percent(paired.CONFIDENCE)} interval",
+    f"the mean's {percent(differences.CONFIDENCE)} interval",
     f"is {percent(power.ALPHA)} at most. Of more than {ranking.MOST_PAIRED} models",
     f"the corrected p is {power.ALPHA:g} or more",
     f"with a probability of {percent(power.POWER)}",
@@ -102,7 +102,7 @@ def test_every_number_is_the_codes() -> None:
 def test_the_tolerances_that_are_one_number_are_equal() -> None:
     assert Thresholds().throughput == Thresholds().latency == Thresholds().memory
     assert telemetry.SCALED_DOWN == 0.5  # "below half of its highest clock"
-    assert images.CONFIDENCE == paired.CONFIDENCE
+    assert images.CONFIDENCE == differences.CONFIDENCE
 
 
 def test_the_parts_of_the_ledger_are_named() -> None:

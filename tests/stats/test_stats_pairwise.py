@@ -41,7 +41,8 @@ def test_a_row_a_pair_the_better_first(trials_of, three):
     row = rows["b", "a"]
     assert (row["group"], row["n"], row["tests"]) == (1, 3, 3)
     assert row["difference"] == pytest.approx(0.04)
-    assert row["difference_sd"] == pytest.approx(np.std([0.05, 0.039, 0.031], ddof=1))
+    spreads = [np.std(values, ddof=1) for values in ([0.90, 0.91, 0.92], [0.95, 0.949, 0.951])]
+    assert row["difference_se"] == pytest.approx(np.hypot(*spreads) / np.sqrt(3))
     assert row["p"] < row["p_holm"] < 1
     assert (row["dataset"], row["budget"], row["device_name"]) == ("shapes10", "26ep", "NVIDIA H200")
     assert rows["b", "c"]["n"] == rows["c", "a"]["n"] == 2
@@ -75,7 +76,7 @@ def test_one_seed_has_an_interval_over_images_and_no_other(trials_of, accuracies
     records = [*accuracies("a", 0.9), *accuracies("b", 0.7)]
     (row,) = pairwise(trials_of(*records), hits_of(records)).to_dict("records")
     assert (row["n"], row["separated"]) == (1, False)
-    assert row["reason"] == "one seed in common: no interval and no p"
+    assert row["reason"] == "one seed: no interval and no p"
     assert np.isnan([row["p"], row["p_holm"], row["difference_ci95"]]).all()
     assert 0 < row["images_low"] < 0.2 < row["images_high"] < 0.4
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_rel
 
 from resbench.stats import t_half_width
+from resbench.stats.differences import holm, welch_tests
 from resbench.stats.images import image_interval
-from resbench.stats.paired import holm, paired_tests
 from resbench.stats.power import detectable_gap, seeds_needed
 from resbench.stats.ranking import rank
 
@@ -20,15 +20,21 @@ FOUND = (0.0223, 0.0472, 0.0414, 0.0130, 0.0009)
 """Those of five networks after 100 steps on CIFAR-10, three seeds each, in fp32."""
 
 
-def runs(sds, seeds: int, *, experiments: int = EXPERIMENTS, number: int = 0) -> np.ndarray:
+def runs(sds, seeds: int, *, experiments: int = EXPERIMENTS, number: int = 0, alike: float = 0.0) -> np.ndarray:
     """Test accuracies of equally good models: float [experiments, models, seeds], a multiple of an image of 10,000.
 
-    A part of what a seed does it does to all models: their order of images is the same.
+    Args:
+        sds: Of each model.
+        seeds: How many.
+        experiments: How many.
+        number: Of the random numbers.
+        alike: The correlation of two models' accuracies under one seed.
     """
     generator = np.random.default_rng([number, seeds, len(sds)])
     own = generator.normal(size=(experiments, len(sds), seeds))
     shared = generator.normal(size=(experiments, 1, seeds))
-    return np.round(0.9 + np.array(sds)[:, np.newaxis] * (0.9 * own + 0.435 * shared), 4)
+    drawn = np.sqrt(1 - alike) * own + np.sqrt(alike) * shared
+    return np.round(0.9 + np.array(sds)[:, np.newaxis] * drawn, 4)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
@@ -43,7 +49,7 @@ def test_the_interval_of_a_mean_holds_the_truth_in_95_percent(seeds):
 @pytest.mark.parametrize("sds", [EQUAL[:2], ONE_NOISY[-2:], FOUND[-2:]], ids=["equal", "one noisy", "found"])
 def test_the_interval_of_a_difference_holds_the_truth_in_95_percent(seeds, sds):
     values = runs(sds, seeds)
-    found = paired_tests(values[:, 0] - values[:, 1])
+    found = welch_tests(values[:, 0], values[:, 1])
     assert 0.93 <= (np.abs(found.difference) <= found.half_width).mean() <= 0.97
     assert 0.03 <= (found.p < 0.05).mean() <= 0.07
 
@@ -63,7 +69,7 @@ def test_the_interval_over_images_holds_the_truth_in_95_percent():
 def smallest_p(values: np.ndarray) -> np.ndarray:
     """The smallest p of all pairs, corrected: float [experiments]."""
     first, second = np.triu_indices(values.shape[1], 1)
-    return np.nanmin(holm(paired_tests(values[:, first] - values[:, second]).p), axis=1)
+    return np.nanmin(holm(welch_tests(values[:, first], values[:, second]).p), axis=1)
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -87,31 +93,42 @@ def test_false_splits_do_not_grow_with_the_number_of_models(models):
 @pytest.mark.parametrize("seeds", [3, 6, 20])
 def test_a_gap_is_found_as_often_as_its_formula_says(seeds, power):
     generator = np.random.default_rng(seeds)
-    gap = detectable_gap(1.0, seeds, paired=True, power=power)
-    differences = gap + generator.normal(size=(EXPERIMENTS, seeds))
-    assert (paired_tests(differences).p < 0.05).mean() == pytest.approx(power, abs=0.03)
+    gap = detectable_gap(1.0, seeds, power=power)
+    one, other = generator.normal(size=(2, EXPERIMENTS, seeds))
+    assert (welch_tests(one + gap, other).p < 0.05).mean() == pytest.approx(power, abs=0.03)
 
 
 def test_power_grows_with_the_number_of_seeds():
     generator = np.random.default_rng(0)
     found = []
     for power in (0.55, 0.7, 0.8, 0.9):
-        seeds = seeds_needed(1.0, 1.0, paired=True, power=power)
-        found.append((paired_tests(1.0 + generator.normal(size=(EXPERIMENTS, seeds))).p < 0.05).mean())
+        seeds = seeds_needed(1.0, 1.0, power=power)
+        one, other = generator.normal(size=(2, EXPERIMENTS, seeds))
+        found.append((welch_tests(one + 1.0, other).p < 0.05).mean())
         assert found[-1] >= power - 0.03
     assert found == sorted(found)
 
 
-def test_a_gap_is_found_as_often_without_pairs():
-    generator = np.random.default_rng(0)
-    gap = detectable_gap(1.0, 5, paired=False)
-    one, other = generator.normal(size=(2, EXPERIMENTS, 5))
-    assert (ttest_ind(one + gap, other, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
+def paired(values: np.ndarray) -> np.ndarray:
+    """The p of all pairs, corrected, of tests that pair seeds."""
+    first, second = np.triu_indices(values.shape[1], 1)
+    return holm(ttest_rel(values[:, first], values[:, second], axis=2).pvalue)
+
+
+@pytest.mark.parametrize(("alike", "more"), [(0.0, 2.0), (0.5, 1.2)])
+def test_three_seeds_find_more_where_they_are_not_paired(alike, more):
+    # A point between models that deviate by 0.15: what the doc of `differences` says.
+    values = runs(EQUAL, 3, number=1, alike=alike)
+    values[:, 0] += 0.01
+    first, second = np.triu_indices(5, 1)
+    found = holm(welch_tests(values[:, first], values[:, second]).p)[:, 0] < 0.05
+    assert found.mean() > 0.65
+    assert found.mean() > more * (paired(values)[:, 0] < 0.05).mean()
 
 
 def test_models_that_differ_by_the_corrected_gap_are_told_apart_in_80_percent():
     sd, seeds = 0.0015, 5
-    gap = detectable_gap(np.sqrt(2) * 0.9 * sd, seeds, paired=True, alpha=0.05 / 3)
+    gap = detectable_gap(sd, seeds, alpha=0.05 / 3)
     values = runs((sd, sd, sd), seeds)
     values[:, 2] -= 100 * gap  # so far off that its two tests are passed first
     values[:, 1] -= gap

@@ -4,7 +4,7 @@ A network stands above another in a setting where its mean test accuracy is the 
 small gaps turn around from seed to seed. So each gap is judged in its own setting first, and an order counts as
 reversed only where both gaps are judged to be there. Two ways lead to that, and they are kept apart:
 
-* **by the seeds**: the paired tests of the setting's own page, corrected after Holm for all pairs of its table, with
+* **by the seeds**: Welch's tests of the setting's own page, corrected after Holm for all pairs of its table, with
   every planned seed of both networks ended ``ok``;
 * **with an assumed deviation**, where a network has one seed and so no spread of its own: Student's t of the gap over
   the standard deviation that :func:`assumed` gives, corrected after Holm for all such gaps of the setting.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from resbench.compare.judging import assumed_deviation
 from resbench.report.budgets.settings import Setting
 from resbench.stats import standard_deviation
-from resbench.stats.paired import SAME, holm
+from resbench.stats.differences import SAME, holm
 from resbench.stats.power import ALPHA
 from resbench.stats.ranking import rank
 

@@ -74,7 +74,7 @@ def render(
     parts.append(
         "It is derived from `collection.json` and from each suite's `records.jsonl`, and nothing on it is measured "
         "anew: `resbench report DIR` rebuilds it. Questions are a person's words; every figure, and every sentence, "
-        "comes from the records. Intervals and p are over seeds, paired within a setting, with the test images held "
+        "comes from the records. Intervals and p are over seeds, with the test images held "
         "fixed. Training time is of the machine named above and of no other; training FLOPs are of the networks."
     )
     parts += links(folder, runs)

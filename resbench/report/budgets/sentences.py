@@ -113,7 +113,7 @@ def _pair(turned: Reversal) -> str:
 def how_judged(settings: Sequence[Setting]) -> Iterator[str]:
     """Yields how a gap is judged, and what is assumed where a network has one seed."""
     yield (
-        "A gap counts as separated by the seeds where every planned seed of both networks ended ok and the paired test "
+        "A gap counts as separated by the seeds where every planned seed of both networks ended ok and Welch's test "
         "has p below 0.05 after Holm's correction for all pairs of the setting's table."
     )
     single = [setting for setting in settings if any(len(setting.accuracies(label)) == 1 for label in setting.ordered)]

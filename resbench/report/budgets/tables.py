@@ -46,8 +46,8 @@ def _accuracy_notes(settings: Sequence[Setting]) -> Iterator[str]:
     )
     if any({*setting.group.top} - {*setting.guessing} for setting in settings):
         yield (
-            "Bold: the networks that the seeds of their setting do not separate from its most accurate one (paired "
-            "tests, Holm-corrected), but those near chance."
+            "Bold: the networks that the seeds of their setting do not separate from its most accurate one "
+            "(Welch's t-test, Holm-corrected), but those near chance."
         )
     if 1 in seeds and max(seeds) > 1:
         yield "A figure without ± is one run of one seed: it has no interval, no bold, and small gaps mean nothing."

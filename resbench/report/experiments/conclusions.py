@@ -10,7 +10,7 @@ from resbench.experiment import Comparison
 from resbench.report.experiments.costs import cost_sentences, cost_words, differences
 from resbench.report.experiments.runs import NEAR_CHANCE, ArmRun, ExperimentRun
 from resbench.report.numbers import count, percent, significant
-from resbench.stats.paired import holm, paired_tests
+from resbench.stats.differences import holm, welch_tests
 from resbench.stats.power import ALPHA
 from resbench.stats.ranking import pair_reason
 
@@ -19,15 +19,15 @@ ONE_SEED = "one seed each: no interval, small gaps mean nothing"
 
 @dataclass(frozen=True)
 class Gap:
-    """How the last-epoch test accuracies of two arms differ, seed by seed; arm less the other, fractions."""
+    """How the last-epoch test accuracies of two arms differ; arm less the other, fractions."""
 
     seeds: int
-    """Those that ended ``ok`` for both."""
+    """Those that ended ``ok``, of the arm with fewer."""
     difference: float
     half_width: float
     """Of its interval; NaN where it has none."""
     p: float
-    """Of the paired test alone; NaN where there is none."""
+    """Of Welch's test alone; NaN where there is none."""
     p_holm: float = math.nan
     """Corrected for the tests of the whole experiment."""
     tests: int = 1
@@ -114,7 +114,7 @@ def _verdict(arm: ArmRun, other: ArmRun, gap: Gap) -> tuple[str, str]:
     alone = " of this pair alone" if gap.tests > 1 else ""
     interval = f"95 % interval{alone} {low} to {high}, " if not math.isnan(gap.half_width) else ""
     holms = f" after Holm's correction for {count(gap.tests, 'question')}" if gap.tests > 1 else ""
-    detail = f"{interval}p {_p(gap.p_holm)}{holms}, {count(gap.seeds, 'seed')}, paired"
+    detail = f"{interval}p {_p(gap.p_holm)}{holms}, {count(gap.seeds, 'seed')}"
     partial = [
         f"{len(each.ok)} of {len(each.trials)} planned seeds of {each.label} ended ok"
         for each in (arm, other)
@@ -140,18 +140,17 @@ def when(*arms: ArmRun) -> str:
 
 
 def _gaps(pairs: Sequence[tuple[ArmRun, ArmRun]]) -> list[Gap | None]:
-    """Tests every pair seed by seed; ``None`` for one whose accuracies may not be subtracted."""
+    """Tests every pair; ``None`` for one whose accuracies may not be subtracted."""
     import numpy as np
 
     gaps: list[Gap | None] = []
     for arm, other in pairs:
-        one, two = arm.by_seed("test_accuracy"), other.by_seed("test_accuracy")
-        both = sorted(one.keys() & two.keys())
-        if _data(arm) != _data(other) or (arm.guesses and other.guesses) or not both:
+        one, two = (np.array(each.values("test_accuracy"), dtype=float) for each in (arm, other))
+        if _data(arm) != _data(other) or (arm.guesses and other.guesses) or not (len(one) and len(two)):
             gaps.append(None)
             continue
-        found = paired_tests(np.array([one[seed] - two[seed] for seed in both]))
-        gaps.append(Gap(len(both), float(found.difference), float(found.half_width), float(found.p)))
+        found = welch_tests(one, two)
+        gaps.append(Gap(int(found.n), float(found.difference), float(found.half_width), float(found.p)))
     known = [gap for gap in gaps if gap is not None and not math.isnan(gap.p)]
     corrected = iter(holm(np.array([gap.p for gap in known])))
     return [

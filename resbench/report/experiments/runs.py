@@ -62,10 +62,6 @@ class ArmRun:
         """Returns the mean of a column over the rows that ended ``ok``."""
         return mean([float(value) for value in self.values(column)])
 
-    def by_seed(self, column: str) -> dict[int, float]:
-        """Returns a column of the rows that ended ``ok``, by seed."""
-        return {int(row["seed"]): float(row[column]) for row in self.ok if row.get(column) is not None}
-
     @property
     def endings(self) -> str:
         """How its trials ended, in words: ``2 ok, 1 oom``; ``not run`` where there is none."""

@@ -8,7 +8,7 @@ HEADINGS = {
     "MACs (M)": "Multiply-adds of convolutions and linear layers, forward pass of one image, in millions.",
     "test accuracy (%)": "Last epoch, all test images: mean ± standard deviation over n seeds.",
     "95 % interval": "Of the mean, from Student's t over the seeds.",
-    "tier": "Models that share a letter are not separated by these runs (paired over seeds, Holm-corrected).",
+    "tier": "Models that share a letter are not separated by these runs (Welch's t-test, Holm-corrected).",
     "train images/s": "Images trained on over the train clock, which is data + step.",
     "inference images/s": "One batch forward in eval mode.",
     "latency p50 (ms)": "Median forward pass of one image in eval mode.",

@@ -131,7 +131,7 @@ def _closer_looks(results: Results, groups: Sequence[Group]) -> list[Section]:
             "pairs",
             "Pairwise differences in test accuracy",
             "Pairs",
-            "One model minus another, seed by seed. Interval and p are of a paired t-test on this pair alone; p (Holm) "
+            "One model minus another. Interval and p are of Welch's t-test on this pair alone; p (Holm) "
             "is corrected for all pairs of the table.",
             pairs,
         ),

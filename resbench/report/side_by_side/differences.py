@@ -48,7 +48,7 @@ def differences(one: Alike) -> dict[tuple[int, int], Difference]:
     """
     import numpy as np
 
-    from resbench.stats.paired import holm
+    from resbench.stats.differences import holm
 
     first, *others = one.folders
     found: dict[tuple[int, int], Difference] = {}

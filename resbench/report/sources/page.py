@@ -56,7 +56,7 @@ def render(folder: Path, collection: Collection, runs: Sequence[ExperimentRun], 
         "It is derived from `collection.json` and from each suite's `records.jsonl`, and nothing on it is measured "
         "anew: `resbench report DIR` rebuilds it. Questions and what the sources said are a person's words; every "
         "figure, and every sentence under a question, comes from the records. Intervals and p are over seeds, "
-        "paired, with the test images held fixed. Speeds are of the machine named above and of no other."
+        "with the test images held fixed. Speeds are of the machine named above and of no other."
     )
     parts += links(folder, runs)
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -8,49 +8,66 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resbench.stats.paired import holm, paired_tests
+from resbench.compare.judging import half_width
+from resbench.stats.differences import holm, welch_tests
 
 PS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
-def test_paired_tests_agree_with_scipy():
+def test_welch_tests_agree_with_scipy():
     generator = np.random.default_rng(0)
-    one, other = generator.normal(size=(2, 6, 5))
-    found = paired_tests(one - other)
+    one, other = generator.normal(size=(6, 5)), 3 * generator.normal(size=(6, 4))
+    found = welch_tests(one, other)
+    assert list(found.n) == [4] * 6
     for place in range(6):
-        expected = scipy.stats.ttest_rel(one[place], other[place])
+        expected = scipy.stats.ttest_ind(one[place], other[place], equal_var=False)
         low, high = expected.confidence_interval(0.95)
         assert found.p[place] == pytest.approx(expected.pvalue)
+        assert found.freedom[place] == pytest.approx(expected.df)
         assert found.difference[place] - found.half_width[place] == pytest.approx(low)
         assert found.difference[place] + found.half_width[place] == pytest.approx(high)
-        assert found.sd[place] == pytest.approx(np.std(one[place] - other[place], ddof=1))
+        assert found.difference[place] / found.error[place] == pytest.approx(expected.statistic)
+
+
+def test_the_interval_is_that_of_comparisons_of_folders():
+    base, new = [0.91, 0.93, 0.90], [0.95, 0.951, 0.956, 0.95]
+    found = welch_tests(np.array(new), np.array(base))
+    assert float(found.half_width) == pytest.approx(half_width(base, new))
 
 
 def test_a_missing_seed_is_as_if_it_were_not_there():
-    found = paired_tests(np.array([[0.1, math.nan, 0.3, 0.2], [0.1, 0.3, 0.2, math.nan]]))
-    alone = paired_tests(np.array([0.1, 0.3, 0.2]))
+    nan = math.nan
+    one = np.array([[0.1, nan, 0.3, 0.2], [0.1, 0.3, 0.2, nan]])
+    other = np.array([[nan, 0.5, 0.4, 0.5], [0.4, nan, 0.5, 0.5]])
+    found, alone = welch_tests(one, other), welch_tests(np.array([0.1, 0.3, 0.2]), np.array([0.5, 0.4, 0.5]))
     assert list(found.n) == [3, 3]
-    for name in ("difference", "sd", "half_width", "p"):
+    for name in ("difference", "error", "freedom", "half_width", "p"):
         assert getattr(found, name) == pytest.approx(np.full(2, getattr(alone, name)))
 
 
 @pytest.mark.parametrize(
-    ("differences", "n", "difference", "p"),
+    ("one", "other", "n", "difference", "p"),
     [
-        ([0.2], 1, 0.2, math.nan),
-        ([math.nan, math.nan], 0, math.nan, math.nan),
-        ([0.0, 0.0, 0.0], 3, 0.0, 1.0),
-        # 0.93 - 0.92 and 0.91 - 0.90 differ in the last digits of a float: that is no spread.
-        ([0.93 - 0.92, 0.91 - 0.90, 0.01], 3, 0.01, math.nan),
+        ([0.9, 0.8], [0.7], 1, 0.15, math.nan),
+        ([math.nan, math.nan], [0.7, 0.8], 0, math.nan, math.nan),
+        ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], 3, 0.0, 1.0),
+        # 0.1 + 0.2 and 0.3 differ in the last digits of a float: that is no spread.
+        ([0.1 + 0.2, 0.3], [0.2, 0.2], 2, 0.1, math.nan),
     ],
-    ids=["one seed", "no seed", "always 0", "always the same"],
+    ids=["one seed", "no seed", "always the same", "always as far apart"],
 )
-def test_differences_that_do_not_vary_have_no_interval(differences, n, difference, p):
-    found = paired_tests(np.array(differences))
+def test_where_neither_varies_there_is_no_interval(one, other, n, difference, p):
+    found = welch_tests(np.array(one), np.array(other))
     assert found.n == n
     assert float(found.difference) == pytest.approx(difference, nan_ok=True)
     assert math.isnan(found.half_width)
     assert float(found.p) == pytest.approx(p, nan_ok=True)
+
+
+def test_the_spread_of_one_side_alone_is_enough():
+    found = welch_tests(np.array([0.9, 0.9, 0.9]), np.array([0.8, 0.82, 0.81]))
+    assert found.freedom == pytest.approx(2)
+    assert float(found.p) == pytest.approx(scipy.stats.ttest_1samp([0.8, 0.82, 0.81], 0.9).pvalue)
 
 
 def test_holm_of_a_worked_example():
