@@ -13,8 +13,8 @@ from resbench.registry import list_models
 from resbench.schema import EngineSettings
 
 
-def outcome(name: str, check: str) -> Outcome:
-    subject = Subject(name, "source", (3, 16, 16), 10, 2, EngineSettings("cpu", "fp32"))
+def outcome(name: str, check: str, *, side: int = 16) -> Outcome:
+    subject = Subject(name, "source", (3, side, side), 10, 2, EngineSettings("cpu", "fp32"))
     return run_check(BY_NAME[check], Case(subject))
 
 
@@ -22,6 +22,13 @@ def outcome(name: str, check: str) -> Outcome:
 def test_a_registered_network_calls_all_its_modules_and_hides_none(name: str) -> None:
     for check in ("unused modules", "registered", "training changes"):
         assert outcome(name, check).verdict == "pass", outcome(name, check)
+
+
+def test_a_librarys_network_without_a_stem_to_change_is_at_no_fault() -> None:
+    pytest.importorskip("timm")
+    found = outcome("timm:convnext_atto", "stems", side=32)
+    assert found.verdict == "skipped"
+    assert found.detail.startswith("model 'timm:convnext_atto' has no stem that can be made a 'cifar' one: it cuts the")
 
 
 def test_the_frozen_network_trains_its_head() -> None:
