@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ def collect() -> Provenance:
         python=platform.python_version(),
         host_cpu=host_cpu(),
     )
+
+
+@cache
+def package_digest() -> str:
+    """Returns the sha256 of resbench's own source files: what a training is made with, whatever else changes."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def software(packages: Iterable[str] = ()) -> dict[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -295,6 +296,11 @@ def run_suite(
 
     In a script, call it below ``if __name__ == "__main__":``, since each trial runs in a spawned process.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            "run_suite was called again by a process that is being started for a trial, which reads the script anew. "
+            "Call it below `if __name__ == '__main__':`."
+        )
     deadline = None if stop_after is None else deadline_after(stop_after)
     given = suite.model_dump() if isinstance(suite, Suite) else None
     chosen = load_suite(str(suite), **changes) if given is None else make_suite(given, **changes)

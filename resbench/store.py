@@ -23,7 +23,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["RECORDS", "TORN", "Results", "Store", "load_results", "planned_record", "write_atomically"]
 
 RECORDS = "records.jsonl"
+WRITTEN = ("README.md", "report.html", "trials.csv", "epochs.csv", "profile.csv", "summary.csv", "pairwise.csv")
+"""What is derived from the records, beside them."""
 TORN = "records.torn"
 """Where a line goes that a crash or a full disk cut short, so that the next event starts a fresh line."""
 
@@ -57,6 +59,25 @@ class Standing:
     """Where its ``ok`` trials ran."""
 
 
+def refuse_others_files(folder: Path, own: str, written: Iterable[str]) -> None:
+    """Keeps what somebody else has written from being written over.
+
+    Args:
+        folder: Where results are going to be.
+        own: A file that is there in every such folder.
+        written: Files that are going to be written over.
+
+    Raises:
+        InputError: The folder holds such a file, and not its own.
+    """
+    there = [name for name in written if (folder / name).exists()]
+    if there and not (folder / own).exists():
+        raise InputError(
+            f"{str(folder)!r} holds {', '.join(there)} and no {own}: it is no folder of results, and those would be "
+            "written over. Give another --out."
+        )
+
+
 class Store:
     """Appends events to a results folder and reads them back.
 
@@ -65,7 +86,8 @@ class Store:
         create: Make the folder where it does not exist.
 
     Raises:
-        InputError: The folder does not exist (without ``create``) or cannot be written to (with it).
+        InputError: The folder does not exist (without ``create``), or cannot be written to, or holds somebody else's
+            files of the same names (with it).
     """
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
@@ -75,6 +97,7 @@ class Store:
         self._waits = True
         """For the disk, after each event."""
         if create:
+            refuse_others_files(folder, RECORDS, WRITTEN)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):

@@ -18,6 +18,7 @@ from resbench.measure.profile import Subject, measure_profile, profile_record
 from resbench.measure.telemetry import Telemetry
 from resbench.plugins import code_of, import_code, place_in
 from resbench.precision import apply_precision
+from resbench.provenance import package_digest
 from resbench.ranks import ALONE, Ranks, device_of
 from resbench.recipes import get_recipe
 from resbench.recorder import Emit, Recorder
@@ -113,7 +114,8 @@ class TrialRun:
         if self.trial.code not in (None, here):
             raise InputError(
                 f"the code of {described(self.entry)} has changed since this trial was planned: it was "
-                f"{self.trial.code} and is {here}. Run the suite again."
+                f"{self.trial.code} and is {here}. Put it back as it was and run the suite again, or give another "
+                "--out."
             )
 
     def load(self) -> Dataset:
@@ -137,7 +139,7 @@ class TrialRun:
             "device": str(record.device_name),
             "torch": str(record.torch),
             "resbench": str(record.resbench),
-            "code": f"{record.git_sha} {record.git_diff_hash}",
+            "code": package_digest(),
             "measuring version": str(MEASURING_VERSION),
             "micro-batch size": str(record.micro_batch_size),
             "cached features": str(record.cached_features),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from resbench.errors import InputError
 from resbench.planning.plan import plan_suite
 from resbench.store import Results, Store
 from resbench.suite import Suite, load_suite
+
+
+def test_run_suite_is_refused_in_the_process_of_a_trial(monkeypatch, tmp_path: Path) -> None:
+    # As multiprocessing marks a process that reads the script of the one that started it.
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(InputError, match="below `if __name__ == '__main__':`"):
+        resbench.run_suite("smoke", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

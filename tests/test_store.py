@@ -323,3 +323,15 @@ def test_writing_is_all_or_nothing(tmp_path):
         write_atomically(path, fail)
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.md"]
     assert path.read_text() == "before"
+
+
+def test_what_somebody_else_wrote_is_not_written_over(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds README.md and no records.jsonl: it is no folder of results"):
+        Store(tmp_path, create=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "notes.txt"]
+    (tmp_path / "README.md").unlink()
+    Store(tmp_path, create=True)
+    (tmp_path / "README.md").write_text("derived")
+    Store(tmp_path, create=True)  # it is a results folder now

@@ -8,12 +8,16 @@ comparable; 130 interrupted.
 from __future__ import annotations
 
 import signal
+import warnings
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from resbench.cli.checking import check
 from resbench.cli.reading import compare, env, list_command, report
 from resbench.cli.running import bench, profile, reproduce
+from resbench.console import complain
 
 __all__ = ["app", "main"]
 
@@ -28,8 +32,20 @@ for _verb in (bench, profile, check, report, compare, reproduce, env):
     app.command()(_verb)
 
 
+_show_warning = warnings.showwarning
+
+
+def _tell(message: Warning | str, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:
+    """Shows a warning of resbench's own as its other messages, without the line of code; others as Python does."""
+    if Path(filename).is_relative_to(Path(__file__).resolve().parents[1]):
+        complain(str(message), label="warning")
+    else:
+        _show_warning(message, category, filename, *place, **more)
+
+
 def main() -> None:
     """Runs the command line."""
+    warnings.showwarning = _tell
     try:
         app(prog_name="resbench")
     finally:  # a Ctrl-C while Python tears itself down is too late to interrupt anything, and would hide how it ended

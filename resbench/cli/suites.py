@@ -26,6 +26,7 @@ from resbench.planning.collection import (
 )
 from resbench.planning.fitting import some_of
 from resbench.planning.plan import Plan, plan_suite
+from resbench.registry import faults
 from resbench.report import write_collection_page, write_report
 from resbench.run import open_run
 from resbench.schema import Trial, format_input
@@ -249,6 +250,9 @@ def run_and_report(
     failed = tell_how_it_ended(plan, results, folder, stopped=run.stopped)
     if plan.left_out:
         complain(f"not run, for want of their code: {', '.join(plan.left_out)}", label="failed")
+    faulty = faults() if plan.suite.imports else []
+    if faulty:
+        complain(f"the imported code is at fault: {'; '.join(map(str, faulty))}", label="failed")
     if tensorboard:
         say(f"Curves: {tensorboard_command(folder)}")
-    return failed + len(plan.left_out)
+    return failed + len(plan.left_out) + len(faulty)

@@ -140,5 +140,10 @@ def parse_thresholds(text: str) -> Thresholds:
                 f"{part!r} is not a threshold: give a number that is not negative, such as accuracy=0.3 "
                 "(percentage points) or throughput=5% (relative)."
             )
+        if key != "accuracy" and not number.endswith("%") and value >= 1:
+            raise InputError(
+                f"{part!r} would let everything up to {100 * value:g} % pass. Give {key}={value:g}% for {value:g} %, "
+                f"or {key}={100 * value:g}% if that is meant."
+            )
         values[key] = value / 100 if number.endswith("%") and key != "accuracy" else value
     return Thresholds(**values)

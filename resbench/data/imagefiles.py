@@ -55,7 +55,8 @@ def list_folder(root: Path) -> ImageFiles:
     Images may lie deeper inside a class folder. Files without an image suffix and hidden files are skipped.
 
     Raises:
-        InputError: A folder is missing or a class is empty or only in one of the two.
+        InputError: A folder is missing, or a class is empty or only in one of the two, or a link puts an
+            image into both.
     """
     if not root.is_dir():
         raise InputError(f"no folder {root}. Give the folder that holds train/<class>/ and test/<class>/.")
@@ -73,7 +74,15 @@ def list_folder(root: Path) -> ImageFiles:
             f"(only in train: {_names(set(train) - set(test))}; only in test: {_names(set(test) - set(train))}). "
             "Give both the same class folders."
         )
-    return ImageFiles(tuple(train), _split_files(root / "train", train), _split_files(root / "test", test))
+    files = ImageFiles(tuple(train), _split_files(root / "train", train), _split_files(root / "test", test))
+    trained = {_regular_file(path): path for path, _ in files.train}
+    for path, _ in files.test:
+        if (file := _regular_file(path)) is not None and file in trained:
+            raise InputError(
+                f"the test image {path} is also trained on, as {trained[file]}: one is a link to the other, which "
+                "makes the test accuracy worthless. Remove it from one of the two folders."
+            )
+    return files
 
 
 def _class_folders(split: Path) -> list[str]:

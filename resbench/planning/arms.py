@@ -134,7 +134,7 @@ def _resolve(arm: Arm, suite: Suite) -> PlannedArm:
     entry, stem = model_entry(arm.model), arm.stem or suite.stem
     check_stem(entry, stem)
     recipe = get_recipe(arm.recipe or suite.recipe)
-    budget = parse_budget(arm.budget or suite.budget or recipe.budget)
+    budget = parse_budget(next(one for one in (arm.budget, suite.budget, recipe.budget) if one is not None))
     if suite.engine.concurrent_seeds > 1 and budget.unit == "s":
         raise InputError(
             f"the budget {budget} is of time, and seeds that train at once take it from each other. "

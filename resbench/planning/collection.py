@@ -17,7 +17,7 @@ from resbench.planning.arms import plan_arms
 from resbench.planning.plan import Plan, plan_suite
 from resbench.plugins import import_code
 from resbench.report.experiments.stored import COLLECTION
-from resbench.store import write_atomically
+from resbench.store import WRITTEN, refuse_others_files, write_atomically
 from resbench.suite import Suite, check_folder_name, explain, find_suite_file, load_suite
 
 SUITE = "suite"
@@ -181,8 +181,9 @@ def write_collection(folder: Path, collection: Collection, experiments: list[Exp
         experiments: From :func:`plan_collection`.
 
     Raises:
-        InputError: The folder cannot be written to.
+        InputError: The folder cannot be written to, or holds a page of somebody else's.
     """
+    refuse_others_files(folder, COLLECTION, WRITTEN[:1])
     suites = [experiment.suite for experiment in experiments]
     data = {
         "name": collection.name,

@@ -76,7 +76,7 @@ def plan_suite(
     _check_different(arms)
     engine = resolve_engine(suite.engine)
     conduct = resolve_conduct(suite.run, concurrent_seeds=suite.engine.concurrent_seeds)
-    shape = _parse_shape(suite.input) if suite.input else None
+    shape = _parse_shape(suite.input) if suite.input is not None else None
     for arm in arms:
         check_share(arm, engine)
     weights, notices = name_weights(suite, arms, on_message)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from resbench.errors import NothingMeasuredError
 from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
+from resbench.report.experiments.questions import own_answers
 from resbench.report.formats import markdown
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
@@ -108,6 +109,9 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
             plots_of.setdefault(id(plot.group), []).append(plot)
     for group in groups:
         parts += _comparison(group, plots_of.get(id(group), []))
+    answers = own_answers(results)
+    if answers:
+        parts += ["## What was asked", *(f"**{escape(asked)}** {escape(said)}" for asked, said in answers)]
     failures = failure_table(results)
     if failures:
         parts += ["## Trials that did not end ok", markdown(failures)]

@@ -55,6 +55,16 @@ def test_a_suites_file_lies_beside_it_and_the_flags_are_added(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("warm_trials")
+def test_a_run_beside_faults_of_imported_code_does_not_end_well(invoke: Invoke, nets: Path, tmp_path: Path):
+    data, out = make_tiny_folder(tmp_path / "shades"), tmp_path / "out"
+    options = ("--dataset", f"folder:{data}", "--batch-size", 8, "--budget", "1steps", "--device", "cpu", "--out", out)
+    result = invoke("bench", "--import", nets, "--models", "mine", "--seeds", 1, "--no-calibrate", *options)
+    assert set(pd.read_csv(out / "trials.csv")["status"]) == {"ok"}
+    assert result.exit_code == 3
+    assert "the imported code is at fault: my_nets.py:" in result.stderr
+
+
+@pytest.mark.usefixtures("warm_trials")
 def test_a_suite_runs_networks_of_ones_own_and_what_is_missing_makes_it_fail(
     invoke: Invoke, nets: Path, tmp_path: Path
 ):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from records import write_folder
 from tiny_folder import make_tiny_folder
 
 from resbench.store import load_results
@@ -37,6 +38,17 @@ def test_as_a_process_bad_input_is_one_message_and_exit_code_2(suite: Path, tmp_
     assert done.stdout == ""
     (message,) = done.stderr.splitlines()
     assert message.startswith("error: unknown model 'resnt34'")
+
+
+def test_a_torn_line_is_told_of_as_other_things_are(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "done", seeds=1, epochs=1)
+    with (folder / "records.jsonl").open("a") as file:
+        file.write('{"schema_version": 4, "eve')
+    done = run_process("report", str(folder), "--format", "csv", cwd=tmp_path)
+    assert done.returncode == 0
+    (message,) = done.stderr.splitlines()
+    assert message.startswith("warning: ")
+    assert "the last line is torn" in message
 
 
 def test_a_ctrl_c_while_python_tears_itself_down_changes_no_exit_code(tmp_path: Path) -> None:

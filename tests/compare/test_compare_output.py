@@ -33,6 +33,7 @@ def shown(comparison: Comparison) -> str:
         ("accuracy=0.5%", Thresholds(accuracy=0.5)),
         ("throughput=7%", Thresholds(throughput=0.07)),
         ("throughput=0.07", Thresholds(throughput=0.07)),
+        ("accuracy=1,memory=100%", Thresholds(accuracy=1.0, memory=1.0)),
         (" latency = 10% , memory=0 ,", Thresholds(latency=0.1, memory=0.0)),
     ],
 )
@@ -49,6 +50,7 @@ def test_thresholds(text: str, expected: Thresholds) -> None:
         ("throughput=-1%", "not a threshold"),
         ("throughput=nan", "not a threshold"),
         ("accuracy=1,accuracy=2", "twice"),
+        ("throughput=5", r"everything up to 500 % pass. Give throughput=5% for 5 %, or throughput=500%"),
     ],
 )
 def test_bad_thresholds(text: str, message: str) -> None:

@@ -58,6 +58,20 @@ def test_folder_follows_links_to_classes_and_files(make_folder, tmp_path):
     assert len(files.train) == 7
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_folder_whose_test_images_are_trained_on_through_a_link(make_folder, tmp_path, whole):
+    root = make_folder()
+    if whole:
+        (tmp_path / "linked").mkdir()
+        for split in ("train", "test"):
+            (tmp_path / "linked" / split).symlink_to(root / "train")
+        root = tmp_path / "linked"
+    else:
+        (root / "test/cat/link.png").symlink_to(root / "train/cat/00.png")
+    with pytest.raises(InputError, match=r"the test image .*png is also trained on, as .*train/cat/.*worthless"):
+        list_folder(root)
+
+
 def test_folder_missing(tmp_path):
     with pytest.raises(InputError, match=r"no folder .*nowhere.*train/<class>/"):
         list_folder(tmp_path / "nowhere")

@@ -9,11 +9,12 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from records import make_trial
+from records import make_record, make_trial
 from source_folders import ASKED, arm, experiment, read
 
 from resbench.report.experiments.conclusions import Answer, conclude
-from resbench.report.experiments.costs import ratio_words
+from resbench.report.experiments.costs import cost_sentences, ratio_words
+from resbench.report.experiments.runs import ArmRun
 from resbench.schema import EngineSettings
 from resbench.store import Store
 
@@ -63,6 +64,20 @@ def test_several_questions_share_the_chance_of_a_false_answer(tmp_path):
     assert all("not separated" in each.accuracy for each in found)
     assert all("after Holm's correction for 2 questions" in each.accuracy for each in found)
     assert all("95 % interval of this pair alone" in each.accuracy for each in found)
+
+
+def test_the_time_of_an_image_is_the_mean_of_times_and_not_of_rates(tmp_path):
+    # 1/100 s and 1/300 s an image are 1/150 s on average, 1/200 s and 1/600 s are 1/300 s: twice the time.
+    slow = [make_record(make_trial("net_se", seed), test_accuracy=0.8, train_images_per_second=rate)
+            for seed, rate in enumerate((100.0, 300.0))]  # fmt: skip
+    fast = [make_record(make_trial("net_plain", seed), test_accuracy=0.8, train_images_per_second=rate)
+            for seed, rate in enumerate((200.0, 600.0))]  # fmt: skip
+    run = {name: ArmRun(name, None, records, None) for name, records in (("se", slow), ("plain", fast))}
+    (said, *_) = cost_sentences(run["se"], run["plain"], {})
+    assert "2.00 times the training time an image" in said
+    run["plain"].trials[1]["train_images_per_second"] = 200.0
+    (said, *_) = cost_sentences(run["se"], run["plain"], {})
+    assert "33 % more training time an image" in said  # 1/150 over 1/200
 
 
 def test_one_seed_each_is_no_verdict(tmp_path):

@@ -84,6 +84,23 @@ def test_the_page_says_what_a_known_recipe_decides(tmp_path, markdown_table):
     assert "tuned for none of them" in page
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_page_answers_what_its_suite_asks(tmp_path, asked):
+    store = Store(tmp_path, create=True)
+    question = {"question": "Is <b> better than a?", "arm": "b", "against": "a"}
+    suite = {"name": "mine", "compare": [question] if asked else [], "models": ["a", "b"]}
+    store.append("suite", {"suite": suite, "trials": []})
+    for model, values in {"a": (0.80, 0.81, 0.805), "b": (0.90, 0.905, 0.91)}.items():
+        for seed, value in enumerate(values):
+            store.append("trial", make_record(make_trial(model, seed), test_accuracy=value))
+    write_report(tmp_path)
+    page, html = ((tmp_path / name).read_text(encoding="utf-8") for name in ("README.md", "report.html"))
+    assert ("## What was asked" in page) == asked
+    told = "b lies 10.0 points above a"
+    assert ("**Is &lt;b&gt; better than a?** Test accuracy" in page and told in page) == asked
+    assert (told in html) == asked
+
+
 def test_the_page_says_how_far_the_machine_was_from_itself(tmp_path, page):
     assert "Noise floor: not measured." in page
     store = Store(tmp_path, create=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from resbench.report.budgets.order import Orders, compare_orders
@@ -11,7 +10,7 @@ from resbench.report.budgets.plot import KIND, slope_figure
 from resbench.report.budgets.sentences import highest_means, how_judged, order_changes, reversals, winner
 from resbench.report.budgets.settings import Setting, read_settings
 from resbench.report.budgets.tables import accuracy_table, order_table, question_table, spent_table
-from resbench.report.experiments.conclusions import Answer, conclude
+from resbench.report.experiments.conclusions import Answer, answers_of
 from resbench.report.experiments.parts import beginning, bullets, failures, links, not_run
 from resbench.report.experiments.runs import ExperimentRun
 from resbench.report.experiments.stored import Collection
@@ -69,7 +68,7 @@ def render(
         parts.append(bullets([f"{run.name}, {text}" for run in runs for text in failures(run)]))
         parts += ["## What each network got for its budget", markdown(spent_table(settings))]
         parts += _order(settings, orders)
-    parts += _questions({run.name: _answers(run) for run in runs if run.ran and run.compare})
+    parts += _questions({run.name: answers_of(run) for run in runs if run.ran and run.compare})
     parts.append("## How this page is made")
     parts.append(
         "It is derived from `collection.json` and from each suite's `records.jsonl`, and nothing on it is measured "
@@ -100,19 +99,6 @@ def _order(settings: Sequence[Setting], orders: Sequence[Orders]) -> Iterator[st
     if lines:
         yield "The reversed pairs, with their gaps in points in one setting and the other; in brackets: not separated."
         yield bullets(lines)
-
-
-def _answers(run: ExperimentRun) -> list[Answer]:
-    """Answers the questions of a suite, and says of whom one guesses."""
-    found = []
-    for asked, answer in zip(run.compare, conclude(run), strict=True):
-        arms = run.arm(asked.arm), run.arm(asked.against)
-        guessing = [arm.label for arm in arms if arm.guesses]
-        if len(guessing) == 1:  # of two that guess the answer says so itself
-            words = f"{guessing[0]} is near chance"
-            answer = replace(answer, accuracy=f"{answer.accuracy} {words}.", short=f"{answer.short} ({words})")
-        found.append(answer)
-    return found
 
 
 def _questions(answers: dict[str, list[Answer]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resbench.experiment import Comparison
 from resbench.report.experiments.costs import cost_sentences, cost_words, differences
@@ -58,6 +58,19 @@ def conclude(run: ExperimentRun) -> list[Answer]:
     """
     gaps = _gaps([(run.arm(each.arm), run.arm(each.against)) for each in run.compare])
     return [_answer(run, each, gap) for each, gap in zip(run.compare, gaps, strict=True)]
+
+
+def answers_of(run: ExperimentRun) -> list[Answer]:
+    """Answers the questions of a suite, and says which of two networks alone is near chance."""
+    found = []
+    for asked, answer in zip(run.compare, conclude(run), strict=True):
+        arms = run.arm(asked.arm), run.arm(asked.against)
+        guessing = [arm.label for arm in arms if arm.guesses]
+        if len(guessing) == 1:  # of two that guess the answer says so itself
+            words = f"{guessing[0]} is near chance"
+            answer = replace(answer, accuracy=f"{answer.accuracy} {words}.", short=f"{answer.short} ({words})")
+        found.append(answer)
+    return found
 
 
 def _answer(run: ExperimentRun, asked: Comparison, gap: Gap | None) -> Answer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from resbench.report.experiments.runs import ArmRun
 from resbench.report.numbers import names, significant
+from resbench.stats import mean
 
 COUNTED = 0.05
 """Relative differences of a measured speed or memory up to this are not counted, as in :mod:`resbench.compare`."""
@@ -125,12 +126,18 @@ def cost_words(arm: ArmRun, other: ArmRun, floors: dict[str, float]) -> str:
 
 def _ratio(cost: _Cost, arm: ArmRun, other: ArmRun) -> float | None:
     """Returns what an arm takes over what the other takes; ``None`` where the two may not be divided."""
-    mine, theirs = arm.mean(cost.column), other.mean(cost.column)
+    mine, theirs = (_mean(cost, each) for each in (arm, other))
     if not mine or not theirs or (cost.measured and _engine_differences(arm, other)):
         return None
     if cost.in_training and (arm.in_parts or other.in_parts):
         return None
-    return theirs / mine if cost.inverse else mine / theirs
+    return mine / theirs
+
+
+def _mean(cost: _Cost, arm: ArmRun) -> float | None:
+    """Returns the mean of what an arm takes; of a rate the reciprocals are what it takes."""
+    values = [float(value) for value in arm.values(cost.column)]
+    return mean([1 / value for value in values if value] if cost.inverse else values)
 
 
 def _limit(cost: _Cost, floors: dict[str, float]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from resbench.errors import InputError, NothingMeasuredError
 from resbench.experiment import Arm
 from resbench.report.experiments.runs import ArmRun, ExperimentRun
@@ -30,22 +32,39 @@ def read_run(name: str, experiment: Experiment, folder: Path) -> ExperimentRun:
     Raises:
         InputError: Its records cannot be read.
     """
-
-    def run(*parts: Any) -> ExperimentRun:
-        return ExperimentRun(name, experiment.description, experiment.source, experiment.compare, *parts)
-
-    nothing = [ArmRun(arm.name, arm, [], None) for arm in experiment.arms]
-    if not (folder / RECORDS).is_file():
-        return run(nothing)
     try:
-        results = load_results(folder)
+        results = load_results(folder) if (folder / RECORDS).is_file() else None
     except NothingMeasuredError:
-        return run(nothing)
+        results = None
+    if results is not None:
+        return run_of(name, experiment, results)
+    nothing = [ArmRun(arm.name, arm, [], None) for arm in experiment.arms]
+    return ExperimentRun(name, experiment.description, experiment.source, experiment.compare, nothing)
+
+
+def own_run(results: Results) -> ExperimentRun | None:
+    """Returns a folder's experiment as its own records say it; ``None`` where they ask no questions."""
+    suite = (results.suites[-1].get("suite") or {}) if results.suites else {}
+    try:
+        experiment = Experiment.model_validate({name: suite.get(name) or [] for name in ("arms", "compare")})
+    except ValidationError:  # records may be a stranger's
+        return None
+    return run_of(str(suite.get("name")), experiment, results) if experiment.compare else None
+
+
+def run_of(name: str, experiment: Experiment, results: Results) -> ExperimentRun:
+    """Joins what a suite's file says with what was measured.
+
+    Args:
+        name: Of the suite.
+        experiment: Its tables.
+        results: Of its folder.
+    """
     rows = _rows(results)
     event = results.suites[-1] if results.suites else {}
     ids = _ids_of_arms(event, experiment.arms, rows)
     asked = {arm.name: arm for arm in experiment.arms}
-    classes = _classes(folder)
+    classes = _classes(results.folder)
     arms = []
     for each in dict.fromkeys((*asked, *ids)):
         own = [rows[trial_id] for trial_id in dict.fromkeys(ids.get(each, ())) if trial_id in rows]
@@ -57,7 +76,17 @@ def read_run(name: str, experiment: Experiment, folder: Path) -> ExperimentRun:
     assigned = {row["trial_id"] for arm in arms for row in arm.trials}
     rest = [row for trial_id, row in rows.items() if trial_id not in assigned]
     notices = list(dict.fromkeys(notice for suite in results.suites for notice in suite.get("notices", ())))
-    return run(arms, rest, notices, _floors(results.noise_floors), results.trials)
+    return ExperimentRun(
+        name,
+        experiment.description,
+        experiment.source,
+        experiment.compare,
+        arms,
+        rest,
+        notices,
+        _floors(results.noise_floors),
+        results.trials,
+    )
 
 
 def _rows(results: Results) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.report.curves import EpochsByTrial
 from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
+from resbench.report.experiments.questions import own_answers
 from resbench.report.groups import Group, comparable_groups
 from resbench.report.headline import whole_headline
 from resbench.report.html.charts import curves_chart, ledger_chart, throughput_chart, tradeoff_chart
@@ -70,6 +71,9 @@ def results_document(results: Results, groups: Sequence[Group]) -> Document:
     opening += [Words(notices, "warning")] if notices else []
     opening += own_words(results.folder)
     sections = [Section("summary", "", opening), *_comparisons(results, groups)]
+    if answers := own_answers(results):
+        told = [f"{asked} {said}" for asked, said in answers]
+        sections.append(Section("questions", "What was asked", [Words(told, "list")], short="Questions"))
     failures = failure_table(results)
     if failures:
         table = Figures("failures", "Trials that did not end ok", failures, interactive=True)

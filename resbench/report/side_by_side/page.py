@@ -21,7 +21,7 @@ from resbench.report.side_by_side.sentences import sentences
 from resbench.report.side_by_side.speed import speed_table
 from resbench.report.side_by_side.tables import BESIDE, beside_table, folder_table
 from resbench.report.tables import Table
-from resbench.store import RECORDS, write_atomically
+from resbench.store import RECORDS, WRITTEN, refuse_others_files, write_atomically
 
 LONG = "side_by_side.csv"
 PLOTS = "plots"
@@ -107,12 +107,13 @@ def write_side_by_side(found: SideBySide, out: Path) -> list[Path]:
         What was written.
 
     Raises:
-        InputError: The folder holds results itself, whose page this would replace, or cannot be written to.
+        InputError: The folder holds results itself, or another page that this would replace, or cannot be written to.
     """
     from resbench.report.html import write_side_by_side_html
 
     if (out / RECORDS).exists() or (out / COLLECTION).exists():
         raise InputError(f"{str(out)!r} is a results folder with a page of its own: give another --out.")
+    refuse_others_files(out, LONG, WRITTEN[:2])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
