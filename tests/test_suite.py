@@ -176,6 +176,13 @@ def test_seeds_are_a_number_of_them_or_which(seeds: object, expected: list[int])
     assert make_suite({"name": "x", "models": ["cnn"], "seeds": seeds}).seed_list == expected
 
 
+def test_a_network_is_not_held_against_itself(tmp_path: Path) -> None:
+    same = ASKED.replace('against = "cnn"', 'against = "resnet34"')
+    assert same != ASKED
+    with pytest.raises(InputError, match="'resnet34' is held against itself"):
+        load_suite(write(tmp_path, same))
+
+
 @pytest.mark.parametrize("text", ["3x224x128", " 3X224X128 "])
 def test_an_input_is_channels_height_width(text: str) -> None:
     assert parse_input(text) == (3, 224, 128)

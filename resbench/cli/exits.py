@@ -34,7 +34,10 @@ def with_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             if error.filename is None:
                 raise
-            complain(f"cannot use {str(error.filename)!r}: {error.strerror}.", label="error")
+            from resbench.data.cache import cache_root
+
+            where = "" if str(cache_root()) not in str(error.filename) else " RESBENCH_CACHE=DIR names another cache."
+            complain(f"cannot use {str(error.filename)!r}: {error.strerror}.{where}", label="error")
             raise typer.Exit(InputError.exit_code) from error
 
     return guarded

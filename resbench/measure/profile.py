@@ -14,6 +14,7 @@ from resbench.errors import ModelError
 from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency, one_image
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
+from resbench.measure.telemetry import SUSPECT, Telemetry
 from resbench.precision import apply_precision
 from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe, get_recipe
@@ -232,16 +233,19 @@ def profile_record(
 
 
 def run_profile(subject: Subject, emit: Callable[[str, dict[str, object]], None]) -> None:
-    """Measures one subject in this process and emits its ``profile`` row."""
+    """Measures one subject in this process and emits its ``profile`` row, and why it is suspect where it is."""
     apply_precision(subject.engine.precision)
     device = open_device(subject.engine.device)
-    profile, engine = measure_profile(
-        subject,
-        get_recipe("common"),
-        device,
-        with_step=True,
-        on_phase=lambda phase: emit("phase", {"phase": phase}),
-    )
-    for reason in engine.fallbacks:
+    with Telemetry(device).window("profile") as window:
+        profile, engine = measure_profile(
+            subject,
+            get_recipe("common"),
+            device,
+            with_step=True,
+            on_phase=lambda phase: emit("phase", {"phase": phase}),
+        )
+    seen = window.report()
+    doubts = seen.reasons if seen.verdict == SUSPECT else ()
+    for reason in (*engine.fallbacks, *(f"{subject.model} at this batch is suspect: {doubt}" for doubt in doubts)):
         emit("notice", {"text": reason})
     emit("profile", profile_record(subject, profile, engine, device_name=device.name).to_dict())

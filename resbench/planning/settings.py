@@ -73,8 +73,11 @@ def resolve_conduct(options: RunOptions, *, concurrent_seeds: int = 1) -> Conduc
         raise unknown("oom setting", options.oom, WHERE_MEMORY_ENDS)
     _check_executor(options, concurrent_seeds)
     timeout, limit = options.trial_timeout, options.memory_limit
+    timeout_s = None if timeout is None else parse_duration(timeout, "the trial timeout")
+    if timeout_s == 0:
+        raise InputError(f"the trial timeout is {timeout!r}: no trial could end well. Give such as 90s, 30min or 2h.")
     return Conduct(
-        trial_timeout_s=None if timeout is None else parse_duration(timeout, "the trial timeout"),
+        trial_timeout_s=timeout_s,
         checkpoint_every_s=parse_duration(options.checkpoint_every, "the time between checkpoints"),
         accumulate=options.oom == "accumulate",
         memory_limit_mib=None if limit is None else parse_memory(limit, "the memory limit"),

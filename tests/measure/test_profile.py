@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from resbench import registry
 from resbench.devices import CpuDevice
-from resbench.measure import profile
+from resbench.measure import profile, telemetry
 from resbench.measure.profile import Profile, Subject, measure_profile, profile_record, run_profile
 from resbench.recipes import get_recipe
 from resbench.registry import register_model
@@ -179,8 +180,17 @@ class TestEngineThatIsMeasured:
         assert engine.fallbacks == ["torch.compile failed (NotImplementedError: no lowering), eager instead"]
         told: list[tuple[str, dict[str, Any]]] = []
         run_profile(what, lambda kind, data: told.append((kind, data)))
+        told = [(kind, data) for kind, data in told if "suspect" not in str(data)]  # other tests run beside it
         assert [kind for kind, _ in told] == ["phase", "phase", "phase", "notice", "profile"]
         assert told[3][1] == {"text": engine.fallbacks[0]}
+
+    def test_of_a_busy_machine_is_told_of(self, monkeypatch):
+        busy = SimpleNamespace(verdict="suspect", reasons=["other processes kept 1.5 of 2 threads busy"])
+        monkeypatch.setattr(telemetry.Window, "report", lambda window: busy)
+        told: list[tuple[str, dict[str, Any]]] = []
+        run_profile(subject(), lambda kind, data: told.append((kind, data)))
+        words = "at this batch is suspect: other processes kept 1.5 of 2 threads busy"
+        assert [data["text"] for kind, data in told if kind == "notice" and words in data["text"]] != []
 
     @pytest.mark.usefixtures("counting")
     def test_has_compiled_before_memory_is_measured(self, order):

@@ -61,6 +61,10 @@ BUDGETS = [
     _flag("budget: not a number", "--budget", "nanep", said="'nanep'"),
     _flag("budget: endless", "--budget", "1e999ep", said="'1e999ep' is more than any training"),
     _flag("budget: 5000 digits", "--budget", f"{HUGE}ep", said="more than any training"),
+    _flag("budget: an empty variable", "--budget", "", said="cannot read the budget ''"),
+    _flag("input: an empty variable", "--input", "", said="cannot read the input ''"),
+    _flag("input: too large", "--input", "3x100000x100000", said="no side is longer than 99,999 pixels"),
+    _flag("trial timeout: none", "--trial-timeout", "0s", said=("'0s'", "no trial could end well")),
     _flag("budget: unknown unit", "--budget", "10parsecs", said="the unit 'parsecs'"),
     _flag("budget: less than a step", "--budget", "7img", said=("7img", "takes 8img")),
 ]
