@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Words = Annotated[str, Field(min_length=1, max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=60)]
@@ -69,13 +69,6 @@ class Comparison(BaseModel):
     question: Words
     arm: str
     against: str
-
-    @model_validator(mode="after")
-    def _of_two(self) -> Comparison:
-        """Refuses what is held against itself."""
-        if self.arm == self.against:
-            raise ValueError(f"{self.arm!r} is held against itself: give two different names")
-        return self
 
 
 def is_meant(name: str, models: list[str]) -> bool:

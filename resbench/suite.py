@@ -167,6 +167,9 @@ class Suite(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError("two [[arms]] have the same name: tables and pages tell them apart by it")
         claims = self.source.claims if self.source else []
+        for pair in self.compare:
+            if pair.arm == pair.against:
+                raise ValueError(f"{pair.arm!r} is held against itself: give two different names")
         paired = [name for pair in self.compare for name in (pair.arm, pair.against)]
         for name in (*(claim.arm for claim in claims), *(paired if self.arms else ())):
             if name not in names:
