@@ -64,9 +64,10 @@ def write_report(folder: str | Path, *, results: Results | None = None, most_plo
     plotted = plotted_groups(groups, MOST_PLOTTED if most_plotted is None else most_plotted)
     plots = write_plots(plotted, results.epochs, folder, results.profile)
     page = folder / PAGE
-    text = render(results, groups, plots, plotted)
+    answers = own_answers(results)
+    text = render(results, groups, plots, plotted, answers)
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
-    interactive = write_html_page(results, groups)
+    interactive = write_html_page(results, groups, answers)
     if not (results.trials["status"] == "ok").any():
         raise NothingMeasuredError(
             f"no trial in {str(folder)!r} ended ok: there is nothing to compare. {page} says how each ended."
@@ -74,7 +75,13 @@ def write_report(folder: str | Path, *, results: Results | None = None, most_plo
     return [page, interactive, *(path for plot in plots for path in plot.files)]
 
 
-def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plotted: Sequence[Group]) -> str:
+def render(
+    results: Results,
+    groups: Sequence[Group],
+    plots: Sequence[Plot],
+    plotted: Sequence[Group],
+    answers: Sequence[tuple[str, str]],
+) -> str:
     """Returns the page as Markdown.
 
     Args:
@@ -82,6 +89,7 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
         groups: Its trials, split into what may be compared.
         plots: The plots that were written.
         plotted: The groups that they are of; the page says so where others have none.
+        answers: What the suite asks, and what the records say to it.
     """
     trials, suites = results.trials, results.suites
     names = list(dict.fromkeys(suite["suite"]["name"] for suite in suites if "suite" in suite))
@@ -109,7 +117,6 @@ def render(results: Results, groups: Sequence[Group], plots: Sequence[Plot], plo
             plots_of.setdefault(id(plot.group), []).append(plot)
     for group in groups:
         parts += _comparison(group, plots_of.get(id(group), []))
-    answers = own_answers(results)
     if answers:
         parts += ["## What was asked", *(f"**{escape(asked)}** {escape(said)}" for asked, said in answers)]
     failures = failure_table(results)

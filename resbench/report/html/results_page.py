@@ -31,12 +31,15 @@ MOST_CHARTED = 6
 """Groups that get charts, those that compare the most models first, as for plots."""
 
 
-def write_html_page(results: Results, groups: Sequence[Group] | None = None) -> Path:
+def write_html_page(
+    results: Results, groups: Sequence[Group] | None = None, answers: Sequence[tuple[str, str]] | None = None
+) -> Path:
     """Writes ``report.html`` into a results folder, whatever its trials came to, or of its profiles where it has none.
 
     Args:
         results: The folder's tables.
         groups: Its trials, split into what may be compared; found anew by default.
+        answers: What its suite asks, and what the records say to it; found anew by default.
 
     Returns:
         The page.
@@ -44,19 +47,24 @@ def write_html_page(results: Results, groups: Sequence[Group] | None = None) -> 
     if results.trials.empty and len(results.profile):
         document = profile_document(results)
     else:
-        document = results_document(results, comparable_groups(results.trials) if groups is None else groups)
+        document = results_document(
+            results,
+            comparable_groups(results.trials) if groups is None else groups,
+            own_answers(results) if answers is None else answers,
+        )
     text = render(document)
     page = results.folder / HTML_PAGE
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     return page
 
 
-def results_document(results: Results, groups: Sequence[Group]) -> Document:
+def results_document(results: Results, groups: Sequence[Group], answers: Sequence[tuple[str, str]]) -> Document:
     """Returns what the page says.
 
     Args:
         results: The folder's tables.
         groups: Its trials, split into what may be compared.
+        answers: What its suite asks, and what the records say to it.
     """
     trials, suites = results.trials, results.suites
     names = list(dict.fromkeys(suite["suite"]["name"] for suite in suites if "suite" in suite))
@@ -71,7 +79,7 @@ def results_document(results: Results, groups: Sequence[Group]) -> Document:
     opening += [Words(notices, "warning")] if notices else []
     opening += own_words(results.folder)
     sections = [Section("summary", "", opening), *_comparisons(results, groups)]
-    if answers := own_answers(results):
+    if answers:
         told = [f"{asked} {said}" for asked, said in answers]
         sections.append(Section("questions", "What was asked", [Words(told, "list")], short="Questions"))
     failures = failure_table(results)

@@ -11,6 +11,7 @@ from typing import Any
 from few_records import accuracies, results_of
 from records import TWENTY_MODELS, make_record, make_trial, write_folder
 
+from resbench.report.experiments.questions import own_answers
 from resbench.report.groups import comparable_groups
 from resbench.report.html.document import Document, Figures, Words
 from resbench.report.html.results_page import HTML_PAGE, MOST_CHARTED, results_document, write_html_page
@@ -21,7 +22,7 @@ from resbench.store import Results, Store, load_results
 
 def document_of(results: Results) -> Document:
     """What the page of a folder says."""
-    return results_document(results, comparable_groups(results.trials))
+    return results_document(results, comparable_groups(results.trials), own_answers(results))
 
 
 def words_of(document: Document, slug: str) -> str:
