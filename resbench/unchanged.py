@@ -14,7 +14,7 @@ _MOST_SHOWN = 60
 
 
 def check_unchanged(plan: Plan, standing: Standing, folder: Path) -> None:
-    """Checks that a plan is the one that the folder's records began with.
+    """Checks that a plan is the one that the folder's records hold, or that with further arms, such as a control.
 
     Raises:
         InputError: It is not; the message names what changed, with both values.
@@ -22,7 +22,10 @@ def check_unchanged(plan: Plan, standing: Standing, folder: Path) -> None:
     if standing.suite is None:
         return
     before = standing.suite["trials"]
-    now = [trial.to_dict() for trial in plan.trials]
+    known_arms = {arm["name"] for arm in standing.suite.get("arms") or ()}
+    further = {name: trials for name, trials in plan.arms.items() if known_arms and name not in known_arms}
+    later = {trial.trial_id for trials in further.values() for trial in trials}
+    now = [trial.to_dict() for trial in plan.trials if trial.trial_id not in later]
     if {trial["trial_id"] for trial in before} == {trial["trial_id"] for trial in now}:
         return
     changes = _changes(before, now)

@@ -24,6 +24,7 @@ NAMES = [
     "d2l_resnet18",
     "resnet34",
     "resnet50",
+    "resnet50_half",
     "resnet50_nopool",
     "resnet152",
     "resnet152_frozen",
@@ -47,14 +48,14 @@ def own_registry(monkeypatch):
 
 
 def test_the_suites_networks_come_in_natural_order():
-    """152 after 50, and nothing besides what DESIGN names."""
+    """152 after 50, and nothing besides what DESIGN names and the control of se_resnet50."""
     assert list_models() == NAMES
 
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("resnet50*", ["resnet50", "resnet50_nopool"]),
+        ("resnet50*", ["resnet50", "resnet50_half", "resnet50_nopool"]),
         ("*resnet50", ["resnet50", "se_resnet50"]),
         ("resnet??", ["resnet34", "resnet50"]),
         ("[cd]*", ["cnn", "d2l_resnet18"]),

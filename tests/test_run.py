@@ -222,6 +222,24 @@ def test_questions_may_come_later(folder: Path, tmp_path: Path) -> None:
         assert (len(run.done), len(run.waiting)) == (1, 3)
 
 
+def test_an_arm_may_come_later_and_the_trials_of_the_others_stay(folder: Path, tmp_path: Path) -> None:
+    arms = [{"name": f"arm {model}", "model": model} for model in MODELS]
+    early, late = ({"models": [], "arms": chosen} for chosen in (arms[:1], arms))
+    with open_run(plan_suite(suite_of(folder, **early)), tmp_path) as run:
+        run._announce()
+        run.store.append("trial", {**planned_record(run.plan.trials[0]).to_dict(), "status": "ok"})
+        first = [trial.trial_id for trial in run.plan.trials]
+    with open_run(plan_suite(suite_of(folder, **late)), tmp_path) as run:
+        assert [trial.trial_id for trial in run.plan.arms[arms[0]["name"]]] == first
+        assert [trial.trial_id for trial in run.done] == first[:1]
+        assert len(run.waiting) == len(MODELS) * SEEDS - 1
+    with (
+        pytest.raises(InputError, match="holds another suite: seed was 0, 1 and is 0, 1, 2"),
+        open_run(plan_suite(suite_of(folder, **late, seeds=3)), tmp_path),
+    ):
+        pass
+
+
 def test_a_folder_that_is_in_use_is_refused_with_who_uses_it(folder: Path, tmp_path: Path) -> None:
     plan = plan_suite(suite_of(folder))
     with (

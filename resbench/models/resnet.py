@@ -36,6 +36,18 @@ def se_resnet50(*, num_classes: int = 10, in_channels: int = 3, stem: str = "sou
     return residual_network(block, (3, 4, 6, 3), BOTTLENECK_WIDTHS, conv_stem(stem, in_channels), num_classes)
 
 
+@register_model("resnet50_half", source="Control of se_resnet50, whose gates begin at sigmoid(0) = 0.5")
+def resnet50_half(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
+    """`resnet50` whose residual branches are multiplied by 0.5, as the gates of `se_resnet50` begin.
+
+    With PyTorch's initialisation those gates begin at 0.50 with a standard deviation of 0.05 over channels and images.
+    """
+    from resbench.models.parts import BOTTLENECK_WIDTHS, bottleneck, conv_stem, residual_network
+
+    block = partial(bottleneck, scale=0.5)
+    return residual_network(block, (3, 4, 6, 3), BOTTLENECK_WIDTHS, conv_stem(stem, in_channels), num_classes)
+
+
 @register_model("resnet50_nopool", source="ResNet-50 trained with Adam, without the stem's max-pool")
 def resnet50_nopool(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
     """ResNet-50 with the stride in the 3x3 convolution and no max-pool.

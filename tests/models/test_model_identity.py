@@ -101,6 +101,7 @@ def se_macs() -> int:
         ("resnet50", 10, 23_528_522),
         ("resnet50_nopool", 1000, torchvision.models.ResNet50_Weights.DEFAULT.meta["num_params"]),
         ("resnet50_nopool", 10, 23_528_522),
+        ("resnet50_half", 10, 23_528_522),
         ("se_resnet50", 1000, 28_088_024),
         ("se_resnet50", 10, 26_059_514),
         ("resnet152", 1000, torchvision.models.ResNet152_Weights.DEFAULT.meta["num_params"]),
@@ -166,6 +167,7 @@ def test_multiply_adds_round_to_the_published_ones(name, num_classes, size, expe
 def test_multiply_adds_of_the_bottleneck_networks_have_a_closed_form(num_classes, size, stem):
     paper = bottleneck_macs(size, num_classes, stem=stem, pool=True, stride_in_3x3=False)
     assert Shapes("resnet50", num_classes, size, stem).macs() == paper
+    assert Shapes("resnet50_half", num_classes, size, stem).macs() == paper
     assert Shapes("se_resnet50", num_classes, size, stem).macs() == paper + se_macs()
     no_pool = bottleneck_macs(size, num_classes, stem=stem, pool=False, stride_in_3x3=True)
     assert Shapes("resnet50_nopool", num_classes, size, stem).macs() == no_pool

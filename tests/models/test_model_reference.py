@@ -94,19 +94,42 @@ def test_resnet50_is_torchvisions_with_each_stride_moved_to_the_first_1x1():
     assert_same_network(ours, theirs)
 
 
-def test_se_resnet50_with_open_gates_is_resnet50():
-    """A gate whose last bias is large scales by sigmoid(100) = 1: what is left must be the plain network."""
+@pytest.mark.parametrize(("bias", "name"), [(100.0, "resnet50"), (0.0, "resnet50_half")])
+def test_se_resnet50_with_constant_gates_is_its_control(bias, name):
+    """Gates of sigmoid(100) = 1 leave the plain network, and of sigmoid(0) = 0.5 the one with halved branches."""
     se = create_model("se_resnet50")
     gates = [module for module in se.modules() if isinstance(module, SqueezeExcitation)]
     assert len(gates) == 3 + 4 + 6 + 3
     for gate in gates:
         nn.init.zeros_(gate.gate.expand.weight)
-        nn.init.constant_(gate.gate.expand.bias, 100.0)
-    plain = create_model("resnet50")
+        nn.init.constant_(gate.gate.expand.bias, bias)
+    plain = create_model(name)
     plain.load_state_dict({name: tensor for name, tensor in se.state_dict().items() if ".se." not in name})
     images = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(se(images), plain(images))
+
+
+def test_gates_begin_at_a_half_so_that_resnet50_half_is_their_control():
+    se = create_model("se_resnet50")
+    seen = []
+    for module in se.modules():
+        if isinstance(module, SqueezeExcitation):
+            module.gate.register_forward_hook(lambda module, args, out: seen.append(out.detach().flatten()))
+    with torch.no_grad():
+        se(torch.rand(8, 3, 32, 32))
+    gates = torch.cat(seen)
+    assert gates.mean().item() == pytest.approx(0.5, abs=0.005)
+    assert gates.std().item() < 0.1
+
+
+def test_resnet50_half_draws_the_weights_of_resnet50():
+    drawn = []
+    for name in ("resnet50", "resnet50_half"):
+        torch.manual_seed(1)
+        drawn.append(create_model(name).state_dict())
+    assert drawn[0].keys() == drawn[1].keys()
+    assert all(torch.equal(tensor, drawn[1][name]) for name, tensor in drawn[0].items())
 
 
 def test_squeeze_and_excitation_equals_torchvisions():

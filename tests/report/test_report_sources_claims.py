@@ -149,7 +149,7 @@ def test_guesses_failures_and_suspects_are_named(tmp_path):
     assert "Not every planned trial ended ok: se (1 ok, 1 oom)" in told(tmp_path / "oom", arm("net_se", 0.5, None))
     arms = [{"name": "se", "model": "net_se"}, {"name": "other", "model": "net_other"}]
     said = told(tmp_path / "out", arm("net_se", 0.5), experiment(arms=arms, compare=[]))
-    assert "Left out when the trials were planned: other." in said
+    assert "Not run, left out of the plan or added since: other." in said
     assert "Not every planned trial" not in said
     busy = {"verdict": "suspect", "verdict_reasons": ["the machine was busy"]}
     assert "se is suspect: seed 0: the machine was busy." in told(tmp_path / "busy", arm("net_se", 0.5, **busy))

@@ -53,6 +53,18 @@ class SqueezeExcitation(nn.Module):
         return x * self.gate(x)
 
 
+class Scale(nn.Module):
+    """Multiplies by a number that is not trained."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Keeps the shape."""
+        return x * self.factor
+
+
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """The shortcut: the input itself, or a 1x1 convolution and BN where the block changes its shape."""
     if stride == 1 and in_channels == out_channels:
@@ -91,7 +103,13 @@ def basic_block(
 
 
 def bottleneck(
-    in_channels: int, out_channels: int, stride: int, *, stride_in_3x3: bool = False, se: bool = False
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    stride_in_3x3: bool = False,
+    se: bool = False,
+    scale: float | None = None,
 ) -> Residual:
     """A 1x1, a 3x3 and a 1x1 convolution, the first two a quarter of ``out_channels`` wide.
 
@@ -101,6 +119,7 @@ def bottleneck(
         stride: Stride of the block, 1 or 2.
         stride_in_3x3: Whether the 3x3 convolution has the stride; otherwise the first 1x1 has it.
         se: Whether a squeeze-and-excitation ends the body.
+        scale: What the body's output is multiplied by.
     """
     width = out_channels // EXPANSION
     # He et al., 2015 have the stride in the first 1x1, which then skips three of four pixels. torchvision has
@@ -118,4 +137,6 @@ def bottleneck(
     )
     if se:
         body.add_module("se", SqueezeExcitation(out_channels))
+    if scale is not None:
+        body.add_module("scale", Scale(scale))
     return Residual(body, projection(in_channels, out_channels, stride))

@@ -149,7 +149,7 @@ def _failed(run: ExperimentRun) -> Iterator[str]:
         yield f"Not every planned trial ended ok: {names(labels, len(labels))}. Those enter no figure."
     left_out = [arm.label for arm in run.arms if not arm.trials]
     if left_out:
-        yield f"Left out when the trials were planned: {names(left_out, len(left_out))}."
+        yield f"Not run, left out of the plan or added since: {names(left_out, len(left_out))}."
 
 
 def _unassigned(run: ExperimentRun) -> Iterator[str]:
