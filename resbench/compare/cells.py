@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.compare.metrics import METRICS, Metric
 from resbench.report.groups import Columns, describe, model_label
-from resbench.stats import split_cells
+from resbench.stats import LEARNING, SPEED, split_cells
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEARNING = (
-    "model", "stem", "weights", "input", "dataset", "dataset_fingerprint", "recipe", "budget", "batch_size",
-    "micro_batch_size", "precision", "tf32", "compiled", "compile_mode", "devices",
-)  # fmt: skip
-"""What must agree before two accuracies, or anything else, may be compared."""
-
-SPEED = (
-    "memory_format", "cuda_graph", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn", "host_cpu",
-    "cpu_threads", "measuring_version",
-)  # fmt: skip
-"""What must agree besides before two times or two amounts of memory may be compared."""
 
 _NAMED = ("dataset", "stem", "budget", "batch_size", "precision")
 """What a person tells a model's cells apart by."""

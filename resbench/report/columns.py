@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from resbench.errors import InputError, unknown
-from resbench.report.numbers import duration, percent, present, significant
+from resbench.report.numbers import duration_with, percent, present, significant, with_deviation
 
 ACCURACY, INTERVAL, TIER, STATUS = "accuracy", "interval", "tier", "status"
 """The names of columns that hold more than one number, or none."""
+TIME = "time"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Column:
     header: str
     source: str
     """The column of ``summary.csv``."""
-    write: Callable[[Any], str]
+    write: Callable[..., str]
+    """Of a value, and of its standard deviation where there is one."""
     better: Callable[[list[float]], float]
     """Which end of it is better: ``min`` or ``max``."""
     needs_whole_batches: bool = False
@@ -32,25 +35,26 @@ class Column:
     plain_header: str = ""
     """The header above plain numbers, where the other has no unit."""
 
+    @property
+    def measured(self) -> str:
+        """The column of ``trials.csv`` that a mean is of; empty for a count, which is the same in every trial."""
+        return self.source.removesuffix("_mean") if self.source.endswith("_mean") else ""
+
 
 def _millions(value: Any) -> str:
     return significant(value / 1e6 if present(value) else None)
-
-
-def _three_digits(value: Any) -> str:
-    return significant(value, 3)
 
 
 COLUMNS = (
     Column("params", "params (M)", "params", _millions, min, factor=1e-6),
     Column("macs", "MACs (M)", "macs", _millions, min, factor=1e-6),
     Column(ACCURACY, "test accuracy (%)", "test_accuracy_mean", percent, max, factor=100),
-    Column("throughput", "train images/s", "train_images_per_second_mean", significant, max, True),
-    Column("inference", "inference images/s", "inference_images_per_second_mean", significant, max),
-    Column("latency", "latency p50 (ms)", "latency_ms_p50_mean", _three_digits, min),
-    Column("step", "step p50 (ms)", "step_ms_p50_mean", _three_digits, min, True),
-    Column("memory", "train memory (MiB)", "peak_memory_allocated_mib_mean", significant, min, True),
-    Column("time", "train time", "train_clock_s_mean", duration, min, True, plain_header="train time (s)"),
+    Column("throughput", "train images/s", "train_images_per_second_mean", with_deviation, max, True),
+    Column("inference", "inference images/s", "inference_images_per_second_mean", with_deviation, max),
+    Column("latency", "latency p50 (ms)", "latency_ms_p50_mean", partial(with_deviation, digits=3), min),
+    Column("step", "step p50 (ms)", "step_ms_p50_mean", partial(with_deviation, digits=3), min, True),
+    Column("memory", "train memory (MiB)", "peak_memory_allocated_mib_mean", with_deviation, min, True),
+    Column(TIME, "train time", "train_clock_s_mean", duration_with, min, True, plain_header="train time (s)"),
 )
 """Those with figures; an interval and a tier stand behind the accuracy, and the status behind all."""
 
@@ -64,6 +68,9 @@ HEADERS = {
     STATUS: STATUS_HEADER,
 }
 """The header of every column that a command can choose, by name, in the order of a table."""
+
+MEASURED = frozenset(column.name for column in COLUMNS if column.measured) - {ACCURACY}
+"""Those of speed, time and memory."""
 
 OF_WHOLE_BATCHES = frozenset(column.name for column in COLUMNS if column.needs_whole_batches)
 """Those in which a model whose batches ran in parts cannot be compared."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from resbench.budget import parse_budget
 from resbench.errors import InputError
 from resbench.report.numbers import present
-from resbench.stats import SHARED, split_cells, summarise
+from resbench.stats import CELL, SETTINGS, SHARED, on_one_machine, split_cells, summarise
 from resbench.stats.tiers import share_tier
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    from resbench.store import Results
 
 MOST_SHOWN = 24
 """Models that a plot names, or shows where each takes room of its own; more than these cannot be read."""
@@ -57,9 +60,13 @@ class Group:
     rows: list[dict[str, Any]]
     """One row a cell, as ``summary.csv`` has it, with ``label`` as a further column."""
     columns: Columns
-    """Of the whole folder."""
+    """Of the whole folder, less times and memory of the trials that are ``elsewhere``."""
+    recorded: Columns
+    """Of the whole folder, with those."""
     ok_places: dict[str, list[int]]
     """Where the trials that ended ``ok`` are in those columns, by label."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """By column, how far the machine was from itself, as a fraction; empty where that was not measured."""
 
     @property
     def labels(self) -> list[str]:
@@ -114,6 +121,16 @@ class Group:
         return {label: (int(part), int(whole)) for label, part in smallest.items() if part < whole}
 
     @cached_property
+    def elsewhere(self) -> dict[str, list[tuple[int, str]]]:
+        """Models of which a trial's times and memory count for none here: their seeds, and in what they differ."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for label, places in self.ok_places.items():
+            for place in places:
+                if why := self.columns["elsewhere"][place]:
+                    found.setdefault(label, []).append((int(self.columns["seed"][place]), why))
+        return found
+
+    @cached_property
     def doubts(self) -> dict[str, list[tuple[int, str]]]:
         """Models of which a trial that ended ``ok`` is suspect: the seeds, and the reasons."""
         found: dict[str, list[tuple[int, str]]] = {}
@@ -157,11 +174,19 @@ def model_label(model: str, weights: str) -> str:
     return model if weights == "random" else f"{model} ({PurePath(weights).name} weights)"
 
 
-def comparable_groups(trials: pd.DataFrame) -> list[Group]:
+def groups_of(results: Results) -> list[Group]:
+    """Returns the groups of a folder, which know its noise floors."""
+    from resbench.compare.metrics import noise_floors  # compare is built on this module
+
+    return comparable_groups(results.trials, noise_floors(results))
+
+
+def comparable_groups(trials: pd.DataFrame, floors: dict[str, float] | None = None) -> list[Group]:
     """Splits trials into groups that may each fill one table, in the order in which they were planned.
 
     Args:
         trials: The columns of ``trials.csv``.
+        floors: As :class:`Group` has them.
     """
     filled, cells = split_cells(trials)
     rows = records(summarise(trials))
@@ -174,17 +199,32 @@ def comparable_groups(trials: pd.DataFrame) -> list[Group]:
         for number, indices in members.items()
     }
     differing = [name for name in SHARED if len({str(settings[name]) for settings in settings_of.values()}) > 1]
-    columns = Columns(filled)
+    columns, recorded = Columns(on_one_machine(filled)), Columns(filled)
     groups = []
     for number, indices in members.items():
         settings = settings_of[number]
+        _tell_apart([rows[index] for index in indices])
         ok_places: dict[str, list[int]] = {}
         for index in indices:
             places = [place for place in cells[index].tolist() if columns["status"][place] == "ok"]
             ok_places.setdefault(rows[index]["label"], []).extend(places)
         title = ", ".join(describe(name, settings[name]) for name in differing)
-        groups.append(Group(number, settings, title, [rows[index] for index in indices], columns, ok_places))
+        groups.append(
+            Group(
+                number, settings, title, [rows[index] for index in indices], columns, recorded, ok_places, floors or {}
+            )
+        )
     return groups
+
+
+def _tell_apart(rows: Sequence[dict[str, Any]]) -> None:
+    """Adds to labels that are alike what their cells differ in: the code that made the network, cached features."""
+    counts = Counter(row["label"] for row in rows)
+    repeated = [row for row in rows if counts[row["label"]] > 1]
+    for name in (*CELL, *SETTINGS):
+        if name not in (*SHARED, "model", "weights") and len({str(row[name]) for row in repeated}) > 1:
+            for row in repeated:
+                row["label"] += f" ({name.replace('_', ' ')} {row[name] if present(row[name]) else 'unknown'})"
 
 
 def _known(values: Iterable[Any]) -> Any:

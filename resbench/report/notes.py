@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from resbench.report.columns import ACCURACY, HEADERS, INTERVAL, OF_WHOLE_BATCHES, TIER
+from resbench.report.columns import ACCURACY, HEADERS, INTERVAL, MEASURED, OF_WHOLE_BATCHES, TIER
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
 from resbench.stats.power import ALPHA, POWER, detectable_gap, seeds_needed
@@ -15,15 +15,8 @@ SUSPECT = "†"
 IN_PARTS = "‡"
 """Marks a figure of a model whose batches ran in parts."""
 
-MACHINE = {
-    "host_cpu": "processor",
-    "driver": "driver",
-    "torch": "torch",
-    "cuda": "CUDA",
-    "cudnn": "cuDNN",
-    "cpu_threads": "threads",
-}
-"""What one table's trials may differ in and still be learnt alike, with words for it; the device itself they share."""
+ELSEWHERE = "§"
+"""Marks a figure that was measured on another machine, with other software or other code than those beside it."""
 
 _WHOLE = 1.0
 """The largest difference of two accuracies, as a fraction."""
@@ -42,24 +35,37 @@ def table_notes(group: Group, columns: Collection[str] = tuple(HEADERS)) -> list
     if any(record["ok"] < record["planned"] for record in group.rows):
         notes.append("Trials that did not end ok enter no mean.")
     in_parts = _in_parts(group) if OF_WHOLE_BATCHES & {*columns} else ()
-    return [*notes, *_machines(group), *_suspect(group), *in_parts]
+    return [*notes, *_noise(group, columns), *_elsewhere(group), *_suspect(group), *in_parts]
 
 
-def _machines(group: Group) -> Iterator[str]:
-    """Says where the trials of a table did not all run on one machine with one software."""
-    found = {
-        words: sorted({str(value) for label in group.labels for value in group.ok(label, column)})
-        for column, words in MACHINE.items()
-    }
-    differing = [f"{words} {' or '.join(values)}" for words, values in found.items() if len(values) > 1]
-    if not differing:
-        return
-    apart = [label for label in group.labels if any(len({*group.ok(label, column)}) > 1 for column in MACHINE)]
-    means = f" A mean of {names(apart)} is over several of them and no machine's figure." if apart else ""
-    yield (
-        f"These trials did not run on one machine: {'; '.join(differing)}. Times and memory of different ones are not "
-        f"compared, here only shown.{means}"
-    )
+def _noise(group: Group, columns: Collection[str]) -> Iterator[str]:
+    """Says which figures of speed, time and memory are in bold."""
+    if len(group.rows) > 1 and MEASURED & {*columns}:
+        yield (
+            "Bold in speed, time and memory: the best, and what is no further from it than the noise floor or twice "
+            "the standard deviation of the difference; nothing where neither is known."
+        )
+
+
+def _elsewhere(group: Group) -> Iterator[str]:
+    """Says whose times and memory were not measured as those beside them."""
+    which: dict[str, list[str]] = {}
+    for label, found in group.elsewhere.items():
+        for why in dict.fromkeys(why for _, why in found):
+            seeds = [str(seed) for seed, reason in found if reason == why]
+            some = f" (seed {', '.join(seeds)})" if len(seeds) < len(group.ok_places[label]) else ""
+            which.setdefault(why, []).append(label + some)
+    for why, labels in which.items():
+        yield (
+            f"{ELSEWHERE} Times and memory of {names(labels, len(labels))} were measured otherwise than those beside "
+            f"them ({why}): they enter no mean and no comparison with these."
+        )
+    cached = [row["label"] for row in group.rows if present(row["cached_features"]) and row["cached_features"]]
+    if cached:
+        yield (
+            f"{names(cached, len(cached))}: the head alone was trained, on features that were computed once; training "
+            "speed and time are of that."
+        )
 
 
 def _accuracy_notes(group: Group) -> list[str]:
@@ -67,7 +73,7 @@ def _accuracy_notes(group: Group) -> list[str]:
     notes = []
     seeds = {int(row["n"]) for row in group.rows}
     if any(number > 1 for number in seeds):
-        notes.append("Accuracy: mean ± standard deviation over n seeds. Interval: the mean's, from Student's t.")
+        notes.append("Mean ± standard deviation over n seeds. Interval: that of the mean accuracy, from Student's t.")
     if group.top:
         notes.append(
             "Tier: models that share a letter are not separated by these runs (Welch's t-test, Holm-corrected "

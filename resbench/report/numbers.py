@@ -41,6 +41,26 @@ def significant(value: float | None, digits: int = 4) -> str:
     return f"{rounded:,.{decimals}f}"
 
 
+def with_deviation(value: float | None, deviation: float | None = None, digits: int = 4) -> str:
+    """Writes a mean and its standard deviation: ``7.3 ± 1.2``, ``3,356 ± 41``; :func:`significant` without one.
+
+    Two digits of the deviation decide how many the mean has, at most four.
+    """
+    if not present(value) or not present(deviation):
+        return significant(value, digits)
+    number, spread = float(value), float(deviation)  # type: ignore[arg-type]
+    decimals = 3 - _exponent(number)
+    if spread:
+        decimals = max(min(decimals, 1 - _exponent(spread)), -_exponent(number))
+    shown = max(decimals, 0)
+    return f"{round(number, decimals):,.{shown}f} ± {round(spread, decimals):,.{shown}f}"
+
+
+def _exponent(number: float) -> int:
+    """Returns the power of ten of a number's first digit; 0 for 0."""
+    return int(f"{number:e}".partition("e")[2])
+
+
 def percent(fraction: float | None) -> str:
     """Writes a fraction (0..1) as percent with two decimals and without the sign: ``95.55``."""
     return f"{100 * float(fraction):.2f}" if present(fraction) else MISSING  # type: ignore[arg-type]
@@ -68,6 +88,18 @@ def duration(seconds: float | None) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     whole = round(value / 60)
     return f"{whole // 60:,} h {whole % 60:02d} min"
+
+
+def duration_with(seconds: float | None, deviation: float | None = None) -> str:
+    """Writes a mean time and its standard deviation in the smallest unit of the mean: ``4 min 05 s ± 12 s``."""
+    if not present(seconds) or not present(deviation):
+        return duration(seconds)
+    text, spread = duration(seconds), float(deviation)  # type: ignore[arg-type]
+    if text.endswith("min"):
+        return f"{text} ± {spread / 60:,.0f} min"
+    if "min" in text:
+        return f"{text} ± {spread:,.0f} s"
+    return f"{with_deviation(seconds, spread, 3)} s"
 
 
 def escape(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resbench.errors import InputError, NothingMeasuredError, unknown
 from resbench.report.columns import ACCURACY, COLUMNS, HEADERS, INTERVAL, STATUS, TIER, parse_columns
 from resbench.report.formats import markdown
-from resbench.report.groups import Group, comparable_groups, slug_of
+from resbench.report.groups import Group, groups_of, slug_of
 from resbench.report.headline import headline
 from resbench.report.latex import latex
 from resbench.report.numbers import escape, present
@@ -75,7 +75,7 @@ def printed_report(results: Results, form: str, columns: str | None = None) -> s
         return printed_tables(tables, [f"{_PROFILE}: {table.title}." for table in tables], f"{label}-profile", form)
     if not (results.trials["status"] == "ok").any():
         raise NothingMeasuredError(f"no trial in {str(results.folder)!r} ended ok: there is no table to print.")
-    groups = comparable_groups(results.trials)
+    groups = groups_of(results)
     if form == "csv":
         return _comparison_csv(groups, chosen)
     tables = [comparison_table(group, columns=chosen) for group in groups]

@@ -10,7 +10,7 @@ from resbench.errors import NothingMeasuredError
 from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
 from resbench.report.experiments.questions import own_answers
 from resbench.report.formats import markdown
-from resbench.report.groups import Group, comparable_groups
+from resbench.report.groups import Group, groups_of
 from resbench.report.headline import whole_headline
 from resbench.report.numbers import count, escape
 from resbench.report.pairs import front_table, pair_table
@@ -60,7 +60,7 @@ def write_report(folder: str | Path, *, results: Results | None = None, most_plo
     if results.trials.empty and len(results.profile):
         page, *plots_of_profiles = write_profile_page(results)
         return [page, write_html_page(results), *plots_of_profiles]
-    groups = comparable_groups(results.trials)
+    groups = groups_of(results)
     plotted = plotted_groups(groups, MOST_PLOTTED if most_plotted is None else most_plotted)
     plots = write_plots(plotted, results.epochs, folder, results.profile)
     page = folder / PAGE

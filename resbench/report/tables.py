@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
-from resbench.report.columns import ACCURACY, COLUMNS, HEADERS, INTERVAL, STATUS, TIER, Column
-from resbench.report.groups import Group, comparable_groups, records
-from resbench.report.notes import IN_PARTS, SUSPECT, table_notes
+from resbench.report.columns import ACCURACY, COLUMNS, HEADERS, INTERVAL, STATUS, TIER, TIME, Column
+from resbench.report.groups import Group, groups_of, records
+from resbench.report.notes import ELSEWHERE, IN_PARTS, SUSPECT, table_notes
 from resbench.report.numbers import MISSING, percent, present
-from resbench.stats import mean
+from resbench.stats import mean, standard_deviation
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -56,7 +58,9 @@ class Table:
     """Indices of the columns that align left."""
 
 
-_LEFT_OUT = tuple(HEADERS[name] for name in ("step", "inference", "latency", INTERVAL, "memory", "macs"))
+_LEFT_OUT = tuple(
+    HEADERS[name] for name in ("step", "inference", "latency", INTERVAL, "memory", "macs", "params", "throughput")
+)
 """What a narrow terminal does without, first to last; the page has all columns."""
 
 
@@ -69,7 +73,7 @@ def comparison_tables(results: Results, columns: Sequence[str] | None = None) ->
         results: What a results folder holds.
         columns: As :func:`comparison_table` takes them.
     """
-    groups = comparable_groups(results.trials)
+    groups = groups_of(results)
     with_spread = any(map(_has_spread, groups))  # in all or in none, for a terminal shows them as one table
     return [comparison_table(group, with_spread=with_spread, columns=columns) for group in groups]
 
@@ -78,7 +82,8 @@ def comparison_table(group: Group, *, with_spread: bool | None = None, columns: 
     """Returns what each model of a group costs and what it reached, as means over its seeds.
 
     The best of a column is marked. In accuracy these are all models that the data do not separate from the most
-    accurate; where none has a tier, none is best.
+    accurate; where none has a tier, none is best. In speed, time and memory they are all that are within the noise of
+    the best; where the noise is not known, none is.
 
     Args:
         group: The models.
@@ -123,15 +128,50 @@ def _cells(group: Group, column: Column) -> list[Cell]:
             Cell(text + spread, best=label in group.top, order=_number(value))
             for label, text, spread, value in zip(labels, texts, spreads, values, strict=True)
         ]
+    if not column.measured:
+        known = [float(value) for value in values if present(value)]
+        best = column.write(column.better(known)) if len(known) > 1 else None
+        return [Cell(text, best=text == best, order=_number(value)) for text, value in zip(texts, values, strict=True)]
+    best_of = _best(group, column)
+    cells = []
+    for record, label in zip(group.rows, labels, strict=True):
+        value, deviation, mark = record[column.source], record[f"{column.measured}_sd"], ""
+        if label in group.elsewhere and not present(value) and len({why for _, why in group.elsewhere[label]}) == 1:
+            recorded = [group.recorded[column.measured][place] for place in group.ok_places[label]]
+            known = [float(figure) for figure in recorded if figure is not None]
+            value, deviation, mark = mean(known), standard_deviation(known), f" {ELSEWHERE}"
+        elif column.needs_whole_batches and label in group.in_parts:
+            mark = f" {IN_PARTS}"
+        text = column.write(value, deviation)
+        cells.append(Cell(text if text == MISSING else text + mark, label in best_of, _number(value)))
+    return cells
+
+
+def _best(group: Group, column: Column) -> set[str]:
+    """Returns the models whose figure is the best, or within its noise; none where a figure's noise is not known.
+
+    Noise is the larger of the noise floor and twice the standard deviation of the difference of two trials.
+    """
     apart = group.in_parts if column.needs_whole_batches else {}
-    known = [float(value) for label, value in zip(labels, values, strict=True) if present(value) and label not in apart]
-    best = column.write(column.better(known)) if len(known) > 1 else None
-    return [
-        Cell(f"{text} {IN_PARTS}", order=_number(value))
-        if label in apart and text != MISSING
-        else Cell(text, best=text == best, order=_number(value))
-        for label, text, value in zip(labels, texts, values, strict=True)
+    found = [
+        (row["label"], float(row[column.source]), row[f"{column.measured}_sd"])
+        for row in group.rows
+        if present(row[column.source]) and row["label"] not in apart
     ]
+    if len(found) < 2 or (column.name == TIME and group.equal_time):
+        return set()
+    _, best, spread = column.better(found, key=itemgetter(1))  # type: ignore[call-arg]
+    floor = group.floors.get("train_images_per_second" if column.name == TIME else column.measured)
+    within = set()
+    for label, value, deviation in found:
+        noise = [] if floor is None else [floor * abs(best)]
+        if present(spread) and present(deviation):
+            noise.append(2 * math.hypot(spread, deviation))
+        if not noise:
+            return set()
+        if abs(value - best) <= max(noise):
+            within.add(label)
+    return within
 
 
 def _number(value: Any) -> float | None:

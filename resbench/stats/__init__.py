@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from resbench.stats.basics import mean, standard_deviation, t_half_width
-from resbench.stats.cells import CELL, SETTINGS, SHARED, cells, split_cells
+from resbench.stats.cells import CELL, LEARNING, MEASURED, SETTINGS, SHARED, SPEED, cells, on_one_machine, split_cells
 from resbench.stats.pairwise import pairwise
 from resbench.stats.summary import AVERAGED, CONSTANT, summarise
 
@@ -19,10 +19,14 @@ __all__ = [
     "AVERAGED",
     "CELL",
     "CONSTANT",
+    "LEARNING",
+    "MEASURED",
     "SETTINGS",
     "SHARED",
+    "SPEED",
     "cells",
     "mean",
+    "on_one_machine",
     "pairwise",
     "split_cells",
     "standard_deviation",

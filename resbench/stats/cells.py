@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from resbench.schema import TrialRecord, columns
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+LEARNING = (
+    "model", "stem", "weights", "input", "dataset", "dataset_fingerprint", "recipe", "budget", "batch_size",
+    "micro_batch_size", "precision", "tf32", "compiled", "compile_mode", "devices",
+)  # fmt: skip
+"""What must agree before two accuracies, or anything else, may be compared."""
+
+SPEED = (
+    "memory_format", "cuda_graph", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn", "host_cpu",
+    "cpu_threads", "measuring_version",
+)  # fmt: skip
+"""What must agree besides before two times or two amounts of memory may be compared."""
 
 CELL = (
     "model",
@@ -48,6 +64,16 @@ SHARED = (
     "cuda_graph",
 )
 """What the cells of one group, the rows of one table, have in common."""
+
+_ONE_MACHINE = tuple(name for name in SPEED if name not in (*CELL, *SETTINGS))
+"""In what trials of one cell, and of one table, may differ: their accuracies are comparable, times and memory not."""
+
+MEASURED = (
+    *(name for name in columns(TrialRecord) if re.search(r"_(s|ms|mib|j|second)(_p\d+)?$", name)),
+    "mfu",
+    "train_clock_s",
+)
+"""Times, rates and amounts of memory: columns with a unit in their name, but for what the GPU's sensors say."""
 
 _PLANNED = tuple(name for name in SHARED if name not in SETTINGS)
 """What every trial of a group knows of it, whether it ran or not."""
@@ -91,6 +117,44 @@ def split_cells(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[NDArray[np.int
     starts = np.cumsum(np.bincount(cell_of))[:-1]
     places = np.split(np.argsort(cell_of, kind="stable"), starts)
     return trials, places if len(trials) else []
+
+
+def on_one_machine(trials: pd.DataFrame) -> pd.DataFrame:
+    """Empties times and memory that were measured elsewhere than most of what they would be compared with.
+
+    Of the trials that share the columns of ``SHARED``, those count that agree in machine, software and measuring code
+    with most others; of equally many, with the first.
+
+    Args:
+        trials: As :func:`split_cells` returns them.
+
+    Returns:
+        The trials with ``MEASURED`` emptied for the others, and ``elsewhere``: in what such a trial differs, ``None``
+        for the rest.
+    """
+    import pandas as pd
+
+    elsewhere = pd.Series(None, index=trials.index, dtype=object)
+    ran = trials[trials["status"] == "ok"]
+    machine = ran.groupby(list(_ONE_MACHINE), sort=False, dropna=False).ngroup()
+    if machine.nunique() > 1:
+        for _, of_table in machine.groupby(ran.groupby(list(SHARED), sort=False, dropna=False).ngroup(), sort=False):
+            ((most, _),) = Counter(of_table.tolist()).most_common(1)
+            here = trials.loc[of_table.index[of_table == most][0]]
+            for place in of_table.index[of_table != most]:
+                elsewhere[place] = "; ".join(_unlike(trials.loc[place], here))
+        trials = trials.assign(**{name: trials[name].mask(elsewhere.notna()) for name in MEASURED})
+    return trials.assign(elsewhere=elsewhere)
+
+
+def _unlike(there: pd.Series[Any], here: pd.Series[Any]) -> Iterator[str]:
+    """Yields the columns in which two trials differ, with both values."""
+    import pandas as pd
+
+    for name in _ONE_MACHINE:
+        value, other = ("unknown" if pd.isna(row[name]) else str(row[name]) for row in (there, here))
+        if value != other:
+            yield f"{name} {value}, not {other}"
 
 
 def group_cells(rows: Sequence[dict[str, Any]]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resbench.stats.basics import mean, standard_deviation, t_half_width
-from resbench.stats.cells import CELL, SETTINGS, group_cells, split_cells
+from resbench.stats.cells import CELL, SETTINGS, group_cells, on_one_machine, split_cells
 from resbench.stats.ranking import Ranking, rank
 
 if TYPE_CHECKING:
@@ -78,13 +78,15 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
         The columns of ``CELL``, ``SETTINGS`` and ``CONSTANT``; ``group``, a number that cells share which may be
         compared with each other; ``planned``, ``ok``, and ``n``, those with a test accuracy; for each column of
         ``AVERAGED`` its ``_mean``, its ``_sd`` and, but for ``WITHOUT_INTERVAL``, its ``_ci95``, half the width of the
-        t-interval (empty for fewer than two seeds); and those of ``RANKED``: the tier, or why there is none, the
+        t-interval (empty for fewer than two seeds), of times and memory over seeds of one machine alone, see
+        :func:`~resbench.stats.cells.on_one_machine`; and those of ``RANKED``: the tier, or why there is none, the
         number of tests in its group, and the smallest gaps to another model that the seeds would find, see
         :meth:`~resbench.stats.ranking.Ranking.gaps`. Cells keep the order in which they were planned.
     """
     import pandas as pd
 
     trials, places = split_cells(trials)
+    trials = on_one_machine(trials)
     carried = [*CELL, *SETTINGS, *CONSTANT]
     rows = cell_rows(trials, places, carried)
     figures = {column: trials[column].to_numpy(dtype=float, na_value=math.nan) for column in AVERAGED}

@@ -78,7 +78,7 @@ def read_settings(runs: Sequence[ExperimentRun]) -> list[Setting]:
     """
     found = []
     for run in runs:
-        groups = comparable_groups(run.table) if run.table is not None else []
+        groups = comparable_groups(run.table, run.floors) if run.table is not None else []
         measured = [group for group in groups if any(present(row["test_accuracy_mean"]) for row in group.rows)]
         classes = next((arm.classes for arm in run.arms if arm.classes), None)
         for group in measured:

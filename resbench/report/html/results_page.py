@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resbench.report.curves import EpochsByTrial
 from resbench.report.details import comparable, method, noise_words, run_table, trial_notes
 from resbench.report.experiments.questions import own_answers
-from resbench.report.groups import Group, comparable_groups
+from resbench.report.groups import Group, groups_of
 from resbench.report.headline import whole_headline
 from resbench.report.html.charts import curves_chart, ledger_chart, throughput_chart, tradeoff_chart
 from resbench.report.html.charts.marks import looks
@@ -49,7 +49,7 @@ def write_html_page(
     else:
         document = results_document(
             results,
-            comparable_groups(results.trials) if groups is None else groups,
+            groups_of(results) if groups is None else groups,
             own_answers(results) if answers is None else answers,
         )
     text = render(document)

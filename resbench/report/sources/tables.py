@@ -32,9 +32,14 @@ def run_table(arms: Sequence[ArmRun]) -> Table:
     rows = []
     for arm in arms:
         cells = [arm.name, *(_values(arm, column) for column in ("model", "recipe", "weights", "dataset"))]
-        cells.append(", ".join(filter(None, (_values(arm, "input"), _values(arm, "stem")))))
+        shapes = (_values(arm, "input"), _values(arm, "stem"))
+        cells.append(", ".join(shape for shape in shapes if shape != MISSING) or MISSING)
         cells += [_values(arm, "batch_size"), _values(arm, "budget"), _done(arm)]
-        cells += [f"{len(arm.ok)}/{len(arm.trials)}", _values(arm, "precision"), _values(arm, "device_name")]
+        cells += [
+            f"{len(arm.ok)}/{len(arm.trials)}" if arm.trials else "not run",
+            _values(arm, "precision"),
+            _values(arm, "device_name"),
+        ]
         rows.append([Cell(text) for text in cells])
     notes = [
         f"{arm.label}: the features of its frozen layers were computed once and kept."
