@@ -22,8 +22,8 @@ class MeasuredCell:
     """The seeds of one model under one set of settings."""
 
     known: dict[str, frozenset[Any]]
-    """By column of ``LEARNING`` and ``SPEED``: its values in the ``ok`` trials, or in all where none is ``ok``.
-    A column that nobody knows has none."""
+    """By column of ``LEARNING`` and ``SPEED``, and ``code``, which may be what is compared: its values in the ``ok``
+    trials, or in all where none is ``ok``. A column that nobody knows has none."""
     ok_seeds: frozenset[int]
     """The seeds that ended ``ok``."""
     failures: dict[int, str]
@@ -84,7 +84,7 @@ def _read(columns: Columns, places: list[int], metrics: Sequence[Metric]) -> Mea
     telling = ok or places
     known = {
         name: frozenset(value for place in telling if (value := columns[name][place]) is not None)
-        for name in (*LEARNING, *SPEED)
+        for name in (*LEARNING, *SPEED, "code")
     }
     figures = {
         metric.source: sorted(

@@ -149,6 +149,8 @@ def _judged(base: MeasuredCell, new: MeasuredCell, metric: Metric, limit: Limit)
 def _doubts(base: MeasuredCell, new: MeasuredCell, metric: Metric) -> Iterator[str]:
     """Yields what makes a verdict less certain than its p: other seeds, suspect trials."""
     yield from other_seeds(base, new, metric)
+    if base.known["code"] != new.known["code"]:
+        yield explain(base, new, ["code"])
     for side, cell in (("BASE", base), ("NEW", new)):
         if cell.suspicions:
             which = f"{len(cell.suspicions)} of {count(len(cell.ok_seeds), 'trial')}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from resbench.compare.metrics import METRICS, noise_floors
 from resbench.recipes import COMMON
-from resbench.report.groups import Group, describe
+from resbench.report.groups import Group, describe, model_label
 from resbench.report.numbers import count, names, present
 from resbench.report.tables import Cell, Table
 from resbench.stats import CELL, SETTINGS, SHARED
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from resbench.store import Results
+
+_CODE = ("resbench", "git_sha", "git_dirty", "git_diff_hash")
+"""What tells two states of resbench's code apart."""
 
 
 def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
@@ -62,8 +65,49 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
         "",
         ["what", "value"],
         [[Cell(k), Cell(v)] for k, v in rows.items() if v],
+        list(_code_states(trials)),
         text_columns=frozenset({0, 1}),
     )
+
+
+def _code_states(trials: pd.DataFrame) -> Iterator[str]:
+    """Says which rows were run by which state of resbench's code, where there are several."""
+    ran = trials[trials["resbench"].notna()]
+    states = sorted(ran.groupby(list(_CODE), sort=False, dropna=False), key=lambda state: len(state[1]))
+    if len(states) < 2:
+        return
+    words = [_code_words(*state) for state, _ in states]
+    shared = [part for part in words[0] if all(part in parts for parts in words)]
+    told = [
+        f"{', '.join(part for part in parts if part not in shared)}: {', '.join(_row_names(rows, ran))}"
+        for parts, (_, rows) in zip(words[:-1], states, strict=False)
+    ]
+    told.append(f"{', '.join(part for part in words[-1] if part not in shared)}: all others")
+    of = f" of {', '.join(shared)}" if shared else ""
+    yield f"The rows come from {len(told)} states of the code{of}. {'; '.join(told)}."
+
+
+def _code_words(version: Any, sha: Any, dirty: Any, changes: Any) -> list[str]:
+    """Returns what tells a state of the code apart, part by part."""
+    uncommitted = f"uncommitted changes {changes}" if present(changes) else "unknown uncommitted changes"
+    return [
+        f"resbench {version}",
+        f"commit {str(sha)[:12]}" if present(sha) else "unknown commit",
+        uncommitted if present(dirty) and dirty else "no uncommitted changes",
+    ]
+
+
+def _row_names(rows: pd.DataFrame, among: pd.DataFrame) -> Iterator[str]:
+    """Names rows: a model if all of its rows are among them, else their seeds, or trial ids if seeds are ambiguous."""
+    for (model, weights), own in rows.groupby(["model", "weights"], sort=False):
+        every = among[(among["model"] == model) & (among["weights"] == weights)]
+        label = model_label(model, weights)
+        if len(own) == len(every):
+            yield label
+        elif every["seed"].is_unique:
+            yield f"{label} (seed {', '.join(map(str, own['seed']))})"
+        else:
+            yield f"{label} (trial {', '.join(own['trial_id'])})"
 
 
 def comparable(groups: Sequence[Group]) -> str:

@@ -31,11 +31,15 @@ def table_notes(group: Group, columns: Collection[str] = tuple(HEADERS)) -> list
         group: The models of the table.
         columns: The names of those that it has: nothing is said of what it does not show.
     """
-    notes = _accuracy_notes(group) if {ACCURACY, INTERVAL, TIER} & {*columns} else []
+    notes = []
+    if any(row["n"] > 1 for row in group.rows) and {ACCURACY, INTERVAL, *MEASURED} & {*columns}:
+        interval = " Interval: that of the mean accuracy, from Student's t." if INTERVAL in columns else ""
+        notes.append(f"Mean ± standard deviation over n seeds.{interval}")
+    notes += _accuracy_notes(group) if {ACCURACY, INTERVAL, TIER} & {*columns} else []
     if any(record["ok"] < record["planned"] for record in group.rows):
         notes.append("Trials that did not end ok enter no mean.")
     in_parts = _in_parts(group) if OF_WHOLE_BATCHES & {*columns} else ()
-    return [*notes, *_noise(group, columns), *_elsewhere(group), *_suspect(group), *in_parts]
+    return [*notes, *_noise(group, columns), *elsewhere_notes(group), *_suspect(group), *in_parts]
 
 
 def _noise(group: Group, columns: Collection[str]) -> Iterator[str]:
@@ -47,7 +51,7 @@ def _noise(group: Group, columns: Collection[str]) -> Iterator[str]:
         )
 
 
-def _elsewhere(group: Group) -> Iterator[str]:
+def elsewhere_notes(group: Group) -> Iterator[str]:
     """Says whose times and memory were not measured as those beside them."""
     which: dict[str, list[str]] = {}
     for label, found in group.elsewhere.items():
@@ -72,8 +76,6 @@ def _accuracy_notes(group: Group) -> list[str]:
     """Says what stands beside the accuracies."""
     notes = []
     seeds = {int(row["n"]) for row in group.rows}
-    if any(number > 1 for number in seeds):
-        notes.append("Mean ± standard deviation over n seeds. Interval: that of the mean accuracy, from Student's t.")
     if group.top:
         notes.append(
             "Tier: models that share a letter are not separated by these runs (Welch's t-test, Holm-corrected "

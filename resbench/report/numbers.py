@@ -44,14 +44,14 @@ def significant(value: float | None, digits: int = 4) -> str:
 def with_deviation(value: float | None, deviation: float | None = None, digits: int = 4) -> str:
     """Writes a mean and its standard deviation: ``7.3 ± 1.2``, ``3,356 ± 41``; :func:`significant` without one.
 
-    Two digits of the deviation decide how many the mean has, at most four.
+    Two digits of the deviation decide how many the mean has, at most four; ``digits`` if it is 0.
     """
     if not present(value) or not present(deviation):
         return significant(value, digits)
     number, spread = float(value), float(deviation)  # type: ignore[arg-type]
-    decimals = 3 - _exponent(number)
+    decimals = digits - 1 - _exponent(number)
     if spread:
-        decimals = max(min(decimals, 1 - _exponent(spread)), -_exponent(number))
+        decimals = max(min(3 - _exponent(number), 1 - _exponent(spread)), -_exponent(number))
     shown = max(decimals, 0)
     return f"{round(number, decimals):,.{shown}f} ± {round(spread, decimals):,.{shown}f}"
 

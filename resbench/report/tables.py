@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,7 +159,8 @@ def _best(group: Group, column: Column) -> set[str]:
     ]
     if len(found) < 2 or (column.name == TIME and group.equal_time):
         return set()
-    _, best, spread = column.better(found, key=itemgetter(1))  # type: ignore[call-arg]
+    best = column.better([value for _, value, _ in found])
+    spread = next(deviation for _, value, deviation in found if value == best)
     floor = group.floors.get("train_images_per_second" if column.name == TIME else column.measured)
     within = set()
     for label, value, deviation in found:

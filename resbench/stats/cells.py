@@ -137,7 +137,7 @@ def on_one_machine(trials: pd.DataFrame) -> pd.DataFrame:
     elsewhere = pd.Series(None, index=trials.index, dtype=object)
     ran = trials[trials["status"] == "ok"]
     machine = ran.groupby(list(_ONE_MACHINE), sort=False, dropna=False).ngroup()
-    if machine.nunique() > 1:
+    if len({*machine}) > 1:
         for _, of_table in machine.groupby(ran.groupby(list(SHARED), sort=False, dropna=False).ngroup(), sort=False):
             ((most, _),) = Counter(of_table.tolist()).most_common(1)
             here = trials.loc[of_table.index[of_table == most][0]]

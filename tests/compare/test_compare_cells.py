@@ -86,6 +86,13 @@ def test_all_is_comparable_whatever_else_differs(changes: dict[str, Any]) -> Non
     assert set(verdicts(comparison).values()) == {SAME}
 
 
+def test_another_code_of_the_network_is_compared_and_named() -> None:
+    old, new = (make_record(make_trial(), code=code) for code in ("net.py 1", "net.py 2"))
+    comparison = compare(results_of(old), results_of(new))
+    assert set(verdicts(comparison).values()) == {SAME}
+    assert all("code: net.py 1 -> net.py 2" in row.notes for row in comparison.rows)
+
+
 def test_what_one_side_never_knew_is_named() -> None:
     base = results_of(make_record(make_trial(), measuring_version=None))
     comparison = compare(base, results_of(make_record(make_trial())))

@@ -80,6 +80,25 @@ def test_the_time_of_an_image_is_the_mean_of_times_and_not_of_rates(tmp_path):
     assert "33 % more training time an image" in said  # 1/150 over 1/200
 
 
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("measuring_version", "measuring version"),
+        ("torch", "torch"),
+        ("precision", "precision"),
+        ("devices", "number of devices"),
+    ],
+)
+def test_speeds_of_arms_that_were_measured_otherwise_are_not_divided(tmp_path, column, words):
+    other = {"measuring_version": 1, "devices": 2}.get(column, "another")
+    rate = {"train_images_per_second": 1.0, column: other}
+    found = answer(tmp_path, arm("net_se", 0.83, 0.84, **rate), arm("net_plain", 0.80, 0.81))
+    cost = " ".join(found.cost)
+    assert "(+3.00 points)" in found.accuracy
+    assert f"Speed and memory are not compared: the arms ran with another {words}." in cost
+    assert "training time" not in cost
+
+
 def test_one_seed_each_is_no_verdict(tmp_path):
     found = answer(tmp_path, arm("net_se", 0.83), arm("net_plain", 0.80))
     assert "(+3.00 points); one seed each: no interval, small gaps mean nothing" in found.accuracy

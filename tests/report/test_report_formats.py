@@ -101,7 +101,7 @@ def test_a_float_says_what_the_page_says(tmp_path) -> None:
     assert r"\label{tab:resbench-synthetic}" in one
     assert r"\textbf{87.01 $\pm$ 0.10 (n=3)}" in one
     assert r"\footnotesize" in one
-    assert "Accuracy: mean $\\pm$ standard deviation over n seeds." in one
+    assert "Mean $\\pm$ standard deviation over n seeds." in one
     _, (header, *rows) = body(one)
     assert len(re.findall("&", header)) == 2
     assert r"d2l\_resnet18 & " in rows[0]
@@ -162,7 +162,8 @@ def test_a_table_of_chosen_columns_keeps_the_notes_of_what_it_shows(tmp_path) ->
     (costs,) = comparison_tables(results, ["latency", "params"])
     assert whole.headers[1:] == list(HEADERS.values())
     assert costs.headers == ["model", "latency p50 (ms)", "params (M)"]
-    assert not any("Tier" in note or "standard deviation" in note for note in costs.notes)
+    assert "Mean ± standard deviation over n seeds." in costs.notes
+    assert not any("Tier" in note or "Interval" in note for note in costs.notes)
     assert "Trials that did not end ok enter no mean." in costs.notes
     assert costs.rows[0][0].text == "a †"  # without a status the mark stands at the name
     assert "† a is suspect. seed 0: too hot." in costs.notes

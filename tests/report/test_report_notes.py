@@ -3,9 +3,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from few_records import accuracies, group_of
+from few_records import accuracies, group_of, results_of
 
+from resbench.report.details import run_table
+from resbench.report.groups import groups_of
 from resbench.report.notes import table_notes
+from resbench.report.pareto import COSTS, front_of
+from resbench.report.tables import comparison_table
+from resbench.stats import SPEED
 from resbench.stats.power import detectable_gap
 
 RIVALS = [*accuracies("a", 0.90, 0.91, 0.92), *accuracies("b", 0.92, 0.90, 0.91)]
@@ -16,8 +21,9 @@ def notes_of(folder, *records) -> str:
 
 
 def test_one_seed_says_why_there_is_no_interval_and_no_tier(tmp_path):
-    notes = notes_of(tmp_path, *accuracies("a", 0.9), *accuracies("b", 0.8))
-    assert notes == (
+    first, *others = table_notes(group_of(tmp_path, *accuracies("a", 0.9), *accuracies("b", 0.8)))
+    assert len(others) == 1
+    assert first == (
         "Every row is one run of one seed: it has no interval, no tier and no probability of a place on the Pareto "
         "front, and small gaps mean nothing."
     )
@@ -25,9 +31,9 @@ def test_one_seed_says_why_there_is_no_interval_and_no_tier(tmp_path):
 
 def test_several_seeds_say_what_the_columns_are(tmp_path):
     notes = notes_of(tmp_path, *RIVALS)
-    assert "mean ± standard deviation over n seeds" in notes
+    assert "Mean ± standard deviation over n seeds" in notes
     assert "models that share a letter are not separated" in notes
-    assert "one seed" not in notes
+    assert "run of one seed" not in notes
 
 
 def test_the_smallest_gap_that_the_seeds_could_find_is_printed(tmp_path):
@@ -71,17 +77,67 @@ def test_a_suspect_trial_without_a_reason_says_so(tmp_path):
     assert "seed 0: no reason recorded" in notes_of(tmp_path, *accuracies("a", 0.9, verdict="suspect"))
 
 
-def test_trials_of_different_machines_in_one_table_are_told_apart(tmp_path):
-    alike = notes_of(tmp_path / "alike", *accuracies("a", 0.9, 0.8), *accuracies("b", 0.9, 0.8))
-    mixed = [*accuracies("a", 0.9, host_cpu="fast"), *accuracies("b", 0.9, 0.8, host_cpu="slow")]
-    notes = notes_of(tmp_path / "mixed", *mixed)
-    assert "did not run on one machine" not in alike
-    assert "did not run on one machine: processor fast or slow. Times and memory of different ones are not" in notes
-    assert "is over several of them" not in notes
+@pytest.mark.parametrize("column", SPEED)
+def test_what_was_measured_otherwise_is_named_with_its_column_and_shown_with_no_other(tmp_path, column):
+    changes = {"memory_format": "contiguous", "cuda_graph": True, "cached_features": True, "cpu_threads": 2}
+    changes |= {"measuring_version": 1}
+    records = [*accuracies("a", 0.9, 0.8, 0.7), *accuracies("b", 0.9, 0.8, 0.7)]
+    records[2] |= {column: changes.get(column, "another"), "train_images_per_second": 1.0}
+    groups = groups_of(results_of(tmp_path, *records))
+    tables = [comparison_table(group) for group in groups]
+    for table in tables:
+        shown = {row[table.headers.index("train images/s")].text for row in table.rows}
+        assert shown <= {"44,000 ± 0", "1.000"}
+    words = "\n".join([*(table.title for table in tables), *(note for table in tables for note in table.notes)])
+    if len(groups) == 1 and column != "cached_features":
+        value = records[2][column]
+        assert f"of a (seed 2) were measured otherwise than those beside them ({column} {value}, not" in words
+    else:  # other tables, or other rows
+        assert {"cached_features": "a (cached features True)"}.get(column, str(records[2][column])) in words or (
+            column == "cuda_graph" and "no CUDA graph" in words
+        )
 
 
-def test_a_mean_over_seeds_of_different_machines_is_named(tmp_path):
-    records = accuracies("a", 0.9, 0.8, 0.7)
-    records[2]["host_cpu"] = "another"
-    notes = notes_of(tmp_path, *records, *accuracies("b", 0.9, 0.8))
-    assert "A mean of a is over several of them and no machine's figure." in notes
+def test_a_model_that_was_measured_elsewhere_is_shown_marked_and_is_never_the_best(tmp_path):
+    elsewhere = accuracies("c", 0.9, 0.8, torch="2.12", train_images_per_second=9e9, latency_ms_p50=0.001)
+    group = group_of(tmp_path, *accuracies("a", 0.9, 0.8), *accuracies("b", 0.9, 0.8), *elsewhere)
+    table = comparison_table(group)
+    column = table.headers.index("train images/s")
+    cells = {row[0].text: row[column] for row in table.rows}
+    assert (cells["c"].text, cells["c"].best) == ("9,000,000,000 ± 0 §", False)
+    assert cells["a"].best
+    assert cells["b"].best
+    assert any(
+        "of c were measured otherwise" in note and "torch 2.12, not 2.11.0+cu130" in note for note in table.notes
+    )
+    (front,) = (front_of(group, cost) for cost in COSTS if cost.name == "latency")
+    assert [row["label"] for row in front.rows] == ["a", "b"]
+
+
+def test_two_codes_of_one_network_are_two_rows(tmp_path):
+    records = [*accuracies("a", 0.9, code="a.py 1"), *accuracies("a", 0.5, code="a.py 2")]
+    records[1]["trial_id"] = "0" * 12
+    table = comparison_table(group_of(tmp_path, *records))
+    accuracy = table.headers.index("test accuracy (%)")
+    assert {row[0].text: row[accuracy].text for row in table.rows} == {
+        "a (code a.py 1)": "90.00",
+        "a (code a.py 2)": "50.00",
+    }
+
+
+def test_rows_of_several_states_of_the_code_are_named(tmp_path):
+    states = [{"git_sha": "1" * 40}, {"git_sha": "1" * 40, "git_dirty": True, "git_diff_hash": "abc"}, {}]
+    records = [*accuracies("a", 0.9, 0.9, **states[0]), *accuracies("b", 0.9, 0.9, **states[1])]
+    records += [*accuracies("c", 0.9, 0.9), *accuracies("d", 0.9, 0.9)]
+    records[1] |= {"git_dirty": True, "git_diff_hash": "abc"}
+    (note,) = run_table(results_of(tmp_path, *records).trials, []).notes
+    assert note == (
+        "The rows come from 3 states of the code of resbench 0.1.0. "
+        "commit 111111111111, no uncommitted changes: a (seed 0); "
+        "commit 111111111111, uncommitted changes abc: a (seed 1), b; "
+        "commit 4f5e6d7c8b9a, no uncommitted changes: all others."
+    )
+
+
+def test_rows_of_one_state_of_the_code_need_no_note(tmp_path):
+    assert run_table(results_of(tmp_path, *RIVALS).trials, []).notes == []

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resbench.report.numbers import count, duration, escape, names, percent, probability, shorten, significant
+from resbench.report.numbers import (
+    count,
+    duration,
+    duration_with,
+    escape,
+    names,
+    percent,
+    probability,
+    shorten,
+    significant,
+    with_deviation,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +47,38 @@ def test_significant_keeps_its_digits(value, digits):
     assert float(significant(value, digits).replace(",", "")) == pytest.approx(
         value, rel=0.5 * 10 ** (1 - digits) * 1.01
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "deviation", "digits", "text"),
+    [
+        (7.27, 1.23, 3, "7.3 ± 1.2"),
+        (7.2749, 0.0423, 3, "7.275 ± 0.042"),
+        (3356.4, 41.4, 4, "3,356 ± 41"),
+        (3356.4, 412.0, 4, "3,360 ± 410"),
+        (1161.3, 3.14, 3, "1,161 ± 3"),
+        (212.43, 0.0004, 4, "212.4 ± 0.0"),
+        (12.0, 340.0, 4, "10 ± 340"),
+        (1.02, 0.0, 3, "1.02 ± 0.00"),
+        (1.02, math.nan, 3, "1.02"),
+        (None, 0.1, 3, "-"),
+    ],
+)
+def test_the_deviation_decides_the_digits(value, deviation, digits, text):
+    assert with_deviation(value, deviation, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "deviation", "text"),
+    [
+        (18.53, 0.36, "18.53 ± 0.36 s"),
+        (245.2, 8.4, "4 min 05 s ± 8 s"),
+        (3720.0, 200.0, "1 h 02 min ± 3 min"),
+        (245.2, None, "4 min 05 s"),
+    ],
+)
+def test_a_time_and_its_deviation_have_one_unit(seconds, deviation, text):
+    assert duration_with(seconds, deviation) == text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from profile_records import profile_record, write_profiles
+from records import make_record, make_trial
 from scipy import stats
 from side_folders import side_by_side, write
 
@@ -50,17 +51,27 @@ def test_a_ratio_of_one_machine_is_plain_and_one_across_machines_is_marked_with_
     base = write(tmp_path / "a", {"net": A})
     same = side_by_side(base, write(tmp_path / "b", {"net": A}, train_images_per_second=88_000.0))
     plain = speed_table(same, same.alike[0], "")
-    assert quantities(plain)["train images/s", "net"] == ["44,000", "88,000", "2.00"]
+    assert quantities(plain)["train images/s", "net"] == ["44,000 ± 0", "88,000 ± 0", "2.00"]
     assert not any("§" in note for note in plain.notes)
     unlike = side_by_side(base, write(tmp_path / "c", {"net": A}, **OTHER_GPU))
     marked = speed_table(unlike, unlike.alike[0], "", ["throughput", "memory"])
     assert quantities(marked) == {
-        ("train images/s", "net"): ["44,000", "22,000", "0.500 §"],
-        ("train memory (MiB)", "net"): ["1,500", "3,000", "2.00 §"],
+        ("train images/s", "net"): ["44,000 ± 0", "22,000 ± 0", "0.500 §"],
+        ("train memory (MiB)", "net"): ["1,500 ± 0", "3,000 ± 0", "2.00 §"],
     }
     (note,) = (note for note in marked.notes if "§" in note)
     assert "not the networks' difference" in note
     assert "device_name: NVIDIA H200 -> another GPU" in note
+
+
+def test_a_ratio_of_means_over_seeds_of_two_machines_is_marked_though_both_folders_have_both(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, {"net": (0.9,)}) for name in ("a", "b")]
+    for folder in folders:
+        Store(folder).append("trial", make_record(make_trial("net", 1), test_accuracy=0.9, host_cpu="another"))
+    found = side_by_side(*folders)
+    table = speed_table(found, found.alike[0], "", ["throughput"])
+    assert quantities(table)["train images/s", "net"][-1] == "1.00 §"
+    assert any("host_cpu: another/some CPU -> another/some CPU" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("column", sorted({"recipe", "budget", "stem", "batch_size", "dataset"}))

@@ -86,8 +86,11 @@ def test_the_tables_hold_what_was_run_and_what_came_out(page, markdown_table):
     assert (out["se"]["params (M)"], out["se"]["MACs (M)"]) == ("2.600", "81.00")
     assert out["plain"]["trained params (M)"] == "0.001000"
     assert out["plain"]["best epoch (optimistic) (%)"] == "90.00"
-    assert out["se"]["time an epoch"] == "3.00 s"  # a minute of twenty epochs
-    assert (out["se"]["latency p50 (ms)"], out["se"]["train memory (MiB)"]) == ("1.02", "1,500")
+    assert out["se"]["time an epoch"] == "3.00 ± 0.00 s"  # a minute of twenty epochs
+    assert (out["se"]["latency p50 (ms)"], out["se"]["train memory (MiB)"]) == (
+        "1.02 ± 0.00",
+        "1,500 ± 0",
+    )
 
 
 def test_epoch_by_epoch_there_are_sixteen_rows_at_most_and_the_last_is_among_them(page, markdown_table):

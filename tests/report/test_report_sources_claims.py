@@ -151,6 +151,10 @@ def test_guesses_failures_and_suspects_are_named(tmp_path):
     said = told(tmp_path / "out", arm("net_se", 0.5), experiment(arms=arms, compare=[]))
     assert "Not run, left out of the plan or added since: other." in said
     assert "Not every planned trial" not in said
+    records = arm("net_se", 0.5, 0.5, 0.5)
+    records[2][1].update({"measuring_version": 1})
+    said = told(tmp_path / "old", records)
+    assert "se (seed 2): measured otherwise than those beside them (measuring_version 1, not 2)" in said
     busy = {"verdict": "suspect", "verdict_reasons": ["the machine was busy"]}
     assert "se is suspect: seed 0: the machine was busy." in told(tmp_path / "busy", arm("net_se", 0.5, **busy))
 

@@ -17,7 +17,7 @@ from resbench.report.tables import (
     ledger_table,
     rich_table,
 )
-from resbench.store import load_results
+from resbench.store import Store, load_results
 
 
 def row_of(table, model: str) -> dict:
@@ -62,11 +62,64 @@ def test_failed_trials_enter_no_mean_and_keep_their_row(tmp_path):
     assert row["params (M)"].text == "21.29"
 
 
+def best_of(table) -> dict[str, list[str]]:
+    return {header: [row[0].text for row in table.rows if row[i].best] for i, header in enumerate(table.headers)}
+
+
 def test_the_best_of_a_column_is_marked_at_the_right_end(tmp_path):
-    (table,) = comparison_tables(load_results(write_folder(tmp_path, seeds=1)))
-    best = {header: [row[0].text for row in table.rows if row[i].best] for i, header in enumerate(table.headers)}
+    folder = write_folder(tmp_path, seeds=1)
+    noise_floor(folder, train_images_per_second=0.05, latency_ms_p50=0.05)
+    (table,) = comparison_tables(load_results(folder))
+    best = best_of(table)
     assert best["params (M)"] == best["train images/s"] == best["train time"] == ["d2l_resnet18"]
+    assert best["latency p50 (ms)"] == ["d2l_resnet18"]
+    assert best["train memory (MiB)"] == []  # nobody knows its noise
     assert best["test accuracy (%)"] == best["model"] == best["status"] == []  # one seed ranks nothing
+
+
+def noise_floor(folder, **relative: float) -> None:
+    Store(folder).append("noise_floor", {"model": "resnet34", "relative": relative})
+
+
+def test_one_seed_without_a_noise_floor_is_no_best_in_speed(tmp_path):
+    (table,) = comparison_tables(load_results(write_folder(tmp_path, seeds=1)))
+    assert {header for header, models in best_of(table).items() if models} == {"params (M)", "MACs (M)"}
+
+
+def speeds(model: str, *latencies: float) -> list[dict]:
+    return [
+        record | {"latency_ms_p50": value}
+        for record, value in zip(accuracies(model, *[0.9] * len(latencies)), latencies, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("floor", "best"),
+    [
+        (None, ["a", "b"]),  # 10.0 and 10.2 with a deviation of 0.1 each: 0.2 is less than 2 * 0.14
+        (0.01, ["a", "b"]),
+        (0.5, ["a", "b", "c"]),  # 14 is less than half of 10 above it
+    ],
+)
+def test_what_the_noise_does_not_tell_from_the_best_is_best_too(tmp_path, floor, best):
+    records = [*speeds("a", 9.9, 10.0, 10.1), *speeds("b", 10.1, 10.2, 10.3), *speeds("c", 13.9, 14.0, 14.1)]
+    results_of(tmp_path, *records)
+    if floor is not None:
+        noise_floor(tmp_path, latency_ms_p50=floor)
+    (table,) = comparison_tables(load_results(tmp_path))
+    assert best_of(table)["latency p50 (ms)"] == best
+    assert row_of(table, "a")["latency p50 (ms)"].text == "10.00 ± 0.10"
+    assert any("Bold in speed, time and memory" in note for note in table.notes)
+
+
+def test_a_time_that_the_budget_fixed_has_no_best(tmp_path):
+    records = [
+        make_record(make_trial(model, seed, budget="30s"), step_s=seconds)
+        for model, seconds in (("a", 30.0), ("b", 31.0))
+        for seed in range(2)
+    ]
+    (table,) = comparison_tables(results_of(tmp_path, *records))
+    assert best_of(table)["train time"] == []
 
 
 def test_all_models_of_the_top_tier_are_best_in_accuracy(tmp_path):
@@ -118,7 +171,10 @@ def test_what_ran_in_parts_is_marked_and_never_best_in_training_speed(tmp_path):
         *accuracies("whole", 0.9),
         *accuracies("slower", 0.9, train_images_per_second=1.0, step_ms_p50=99.0, step_s=99.0),
     ]
-    (table,) = comparison_tables(results_of(tmp_path, *records))
+    results_of(tmp_path, *records)
+    floors = ("train_images_per_second", "step_ms_p50", "peak_memory_allocated_mib", "latency_ms_p50")
+    noise_floor(tmp_path, **dict.fromkeys(floors, 0.01))
+    (table,) = comparison_tables(load_results(tmp_path))
     row = row_of(table, "parts")
     for header in ("train images/s", "step p50 (ms)", "train memory (MiB)", "train time"):
         assert (row[header].text.endswith(" ‡"), row[header].best) == (True, False)

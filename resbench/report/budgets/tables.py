@@ -8,7 +8,7 @@ from resbench.report.budgets.order import Orders
 from resbench.report.budgets.settings import Setting, headings, networks
 from resbench.report.experiments.conclusions import Answer
 from resbench.report.experiments.runs import NEAR_CHANCE_WORDS
-from resbench.report.notes import IN_PARTS, SUSPECT
+from resbench.report.notes import IN_PARTS, SUSPECT, elsewhere_notes
 from resbench.report.numbers import MISSING, count, duration, names, percent, significant
 from resbench.report.tables import Cell, Table
 from resbench.stats import standard_deviation
@@ -72,6 +72,7 @@ def spent_table(settings: Sequence[Setting]) -> Table:
     ]
     if any(setting.group.in_parts for setting in settings):
         notes.append(f"{IN_PARTS} Batches ran in parts, for memory ran out: the time is not comparable.")
+    notes += dict.fromkeys(note for setting in settings for note in elsewhere_notes(setting.group))
     return Table("", ["network", *headings(settings)], rows, notes)
 
 

@@ -8,23 +8,12 @@ from dataclasses import dataclass
 
 from resbench.report.experiments.runs import ArmRun
 from resbench.report.numbers import names, significant
-from resbench.stats import mean
+from resbench.stats import LEARNING, SPEED, mean
 
 COUNTED = 0.05
 """Relative differences of a measured speed or memory up to this are not counted, as in :mod:`resbench.compare`."""
 _ROUNDING = 1e-6  # of a binary fraction, when it is rounded up
 
-_ENGINE = {
-    "device_name": "device",
-    "precision": "precision",
-    "tf32": "TF32",
-    "memory_format": "memory format",
-    "compiled": "compilation",
-    "compile_mode": "mode of compilation",
-    "cuda_graph": "CUDA graphs",
-    "cpu_threads": "CPU threads",
-}
-"""Columns that two arms must share for their speeds to be divided, and what they are called."""
 _IDENTITY = {
     "model": "network",
     "weights": "weights",
@@ -37,6 +26,12 @@ _IDENTITY = {
     "cached_features": "cached features",
 }
 """Columns in which two arms may be meant to differ."""
+_ENGINE = tuple(
+    name for name in (*LEARNING, *SPEED) if name not in (*_IDENTITY, "dataset_fingerprint", "micro_batch_size")
+)
+"""Columns that two arms must share for their speeds to be divided."""
+_WORDS = {"device_name": "device", "devices": "number of devices", "compiled": "compilation"}
+"""What some of them are called."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +186,13 @@ def _not_compared(arm: ArmRun, other: ArmRun) -> Iterator[str]:
 
 
 def _engine_differences(arm: ArmRun, other: ArmRun) -> list[str]:
-    """Names the settings that two arms do not share."""
-    return [words for column, words in _ENGINE.items() if set(arm.distinct(column)) != set(other.distinct(column))]
+    """Names what two arms do not share of settings, machine and software."""
+    mine, theirs = ([row for row in each.ok if not row.get("elsewhere")] or each.ok for each in (arm, other))
+    return [
+        _WORDS.get(column, column.replace("_", " "))
+        for column in _ENGINE
+        if {row[column] for row in mine} != {row[column] for row in theirs}
+    ]
 
 
 def _values(arm: ArmRun, column: str) -> str:

@@ -14,7 +14,7 @@ from resbench.report.experiments.runs import ArmRun, ExperimentRun
 from resbench.report.experiments.stored import Experiment
 from resbench.report.groups import model_label, records
 from resbench.report.numbers import present
-from resbench.stats import split_cells
+from resbench.stats import on_one_machine, split_cells
 from resbench.store import RECORDS, Store, load_results
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run_of(name: str, experiment: Experiment, results: Results) -> ExperimentRun
 
 def _rows(results: Results) -> dict[str, dict[str, Any]]:
     """Returns the rows of ``trials.csv`` by id, in their order."""
-    found = records(split_cells(results.trials)[0])
+    found = records(on_one_machine(split_cells(results.trials)[0]))
     return {row["trial_id"]: {name: value if present(value) else None for name, value in row.items()} for row in found}
 
 

@@ -32,7 +32,8 @@ class ArmRun:
     """As its suite has it; ``None`` where only the records know it."""
     trials: list[dict[str, Any]]
     """Its rows of ``trials.csv``, planned ones that did not run among them, with ``None`` for what is empty and
-    ``train_clock_s`` (data + step) as a further column."""
+    ``train_clock_s`` (data + step) and ``elsewhere`` as further columns: see
+    :func:`~resbench.stats.cells.on_one_machine`, which has emptied times and memory where that says why."""
     epochs: pd.DataFrame | None
     """Its rows of ``epochs.csv``, of trials that ended ``ok``; ``None`` where the suite was not run."""
     classes: int | None = None

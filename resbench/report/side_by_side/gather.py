@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, read_cells
+from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, mixed, read_cells
 from resbench.compare.matching import PLANNED, pair_cells
 from resbench.compare.metrics import METRICS, Metric
 from resbench.report.groups import describe
@@ -194,4 +194,4 @@ def unlike_learning(base: MeasuredCell, cell: MeasuredCell) -> str:
 
 def unlike_machines(base: MeasuredCell, cell: MeasuredCell) -> str:
     """Names what differs between two cells' machines and engines; empty where speed may be compared."""
-    return explain(base, cell, differing(base, cell, SPEED))
+    return explain(base, cell, differing(base, cell, SPEED) or mixed(base, cell))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from resbench.compare.cells import MeasuredCell
 from resbench.compare.metrics import Metric, noise_floors
-from resbench.report.numbers import MISSING, duration, names, significant
+from resbench.report.numbers import MISSING, duration_with, names, significant, with_deviation
 from resbench.report.side_by_side.accuracy import suspects
 from resbench.report.side_by_side.gather import QUANTITIES, TIME, Alike, Row, SideBySide, unlike_machines
 from resbench.report.tables import Cell, Table
-from resbench.stats import mean
+from resbench.stats import mean, standard_deviation
 
 UNLIKE = "§"
 """Marks a ratio of two machines, or of two settings of one."""
@@ -38,17 +39,18 @@ def speed_table(found: SideBySide, one: Alike, title: str, quantities: Collectio
         for row in one.rows if name in quantities else ():
             means = {place: mean(cell.values(QUANTITIES[name])) for place, cell in row.cells.items()}
             if any(value is not None for value in means.values()):
-                cells = [figure_cell(QUANTITIES[name], means.get(place)) for place in one.folders]
+                cells = [figure_cell(QUANTITIES[name], row.cells.get(place)) for place in one.folders]
                 rows.append([Cell(QUANTITIES[name].name), Cell(row.label), *cells])
                 rows[-1] += [_ratio(row, first, place, means) for place in others]
     notes = [*_unlike_notes(one, called), *_floor_notes(found, one), *suspects(one, called)]
     return Table(title, headers, rows, notes, frozenset({0, 1})) if rows else None
 
 
-def figure_cell(metric: Metric, value: float | None) -> Cell:
-    """Writes a figure of speed, memory or time."""
-    write = duration if metric is TIME else significant
-    return Cell(write(value), order=value)
+def figure_cell(metric: Metric, cell: MeasuredCell | None) -> Cell:
+    """Writes a figure of speed, memory or time: mean ± standard deviation over the seeds."""
+    values = cell.values(metric) if cell is not None else []
+    write = duration_with if metric is TIME else with_deviation
+    return Cell(write(mean(values), standard_deviation(values)), order=mean(values))
 
 
 def _ratio(row: Row, first: int, place: int, means: dict[int, float | None]) -> Cell:

@@ -11,7 +11,6 @@ from resbench.report.side_by_side.folders import Folder
 from resbench.report.side_by_side.gather import QUANTITIES, Lone, SideBySide
 from resbench.report.side_by_side.speed import figure_cell
 from resbench.report.tables import Cell, Table
-from resbench.stats import mean
 
 BESIDE = ("accuracy", "throughput", "latency", "memory", "time")
 """What is shown of cells that are not compared."""
@@ -54,9 +53,7 @@ def beside_table(found: SideBySide, quantities: Collection[str] = BESIDE) -> Tab
     for lone in found.lone:
         cells = [Cell(lone.cell.model), Cell(found.folders[lone.folder].name)]
         for name in shown:
-            metric = QUANTITIES[name]
-            value = mean(lone.cell.values(metric))
-            cells.append(accuracy_cell(lone.cell) if name == "accuracy" else figure_cell(metric, value))
+            cells.append(accuracy_cell(lone.cell) if name == "accuracy" else figure_cell(QUANTITIES[name], lone.cell))
         cells.append(Cell(_what_differs(found, lone)))
         rows.append(cells)
     notes = ["Not compared: what two of these rows differ by is not the network's, and not the machine's alone."]

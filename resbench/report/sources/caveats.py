@@ -39,6 +39,7 @@ def caveats(run: ExperimentRun) -> list[str]:
         *_chance(run, arms),
         *_own_batches(arms),
         *_suspects(arms),
+        *_elsewhere(arms),
         *_failed(run),
         *_unassigned(run),
     ]
@@ -140,6 +141,20 @@ def _suspects(arms: list[ArmRun]) -> Iterator[str]:
             told = "; ".join(f"seed {seed}: {reasons}" for seed, reasons in found[:_MOST_REASONS])
             more = f"; and {count(len(found) - _MOST_REASONS, 'seed')} more" if len(found) > _MOST_REASONS else ""
             yield f"{arm.label} is suspect: {told}{more}."
+
+
+def _elsewhere(arms: list[ArmRun]) -> Iterator[str]:
+    """Names the rows whose times and memory count for none, and why."""
+    found: dict[str, list[str]] = {}
+    for arm in arms:
+        for row in arm.ok:
+            if row["elsewhere"]:
+                found.setdefault(row["elsewhere"], []).append(f"{arm.label} (seed {row['seed']})")
+    for why, rows in found.items():
+        yield (
+            f"{names(rows, len(rows))}: measured otherwise than those beside them ({why}): their times and memory "
+            "enter no figure."
+        )
 
 
 def _failed(run: ExperimentRun) -> Iterator[str]:

@@ -8,9 +8,9 @@ from typing import Any
 from resbench.report.curves import curve
 from resbench.report.experiments.runs import ArmRun
 from resbench.report.notes import IN_PARTS, SUSPECT
-from resbench.report.numbers import MISSING, duration, percent, significant
+from resbench.report.numbers import MISSING, duration_with, percent, significant, with_deviation
 from resbench.report.tables import Cell, Table
-from resbench.stats import standard_deviation
+from resbench.stats import mean, standard_deviation
 
 MOST_EPOCHS = 16
 """Rows of a table by epoch; of more evaluations it has some, the first and the last among them."""
@@ -66,19 +66,25 @@ def outcome_table(arms: Sequence[ArmRun]) -> Table:
         cells = [f"{arm.name} {SUSPECT}" if arm.suspects else arm.name]
         cells += [_millions(arm.mean(column)) for column in ("params", "trainable_params", "macs")]
         cells += [_accuracy(arm, column) for column in ("test_accuracy", "best_test_accuracy", "train_accuracy")]
-        cells += [duration(epoch_seconds(arm)) + parts, significant(arm.mean("train_images_per_second")) + parts]
-        cells += [significant(arm.mean("latency_ms_p50"), 3)]
-        cells += [significant(arm.mean("peak_memory_allocated_mib")) + parts]
+        times = _epoch_times(arm)
+        cells += [duration_with(mean(times), standard_deviation(times)) + parts]
+        cells += [_measured(arm, "train_images_per_second") + parts, _measured(arm, "latency_ms_p50", digits=3)]
+        cells += [_measured(arm, "peak_memory_allocated_mib") + parts]
         rows.append([Cell(text) for text in cells])
     return Table("", headers, rows, list(_outcome_notes(arms)))
 
 
-def epoch_seconds(arm: ArmRun) -> float | None:
-    """Returns the train clock (data + step) of a whole epoch, a mean over the trials; scaled where less was run."""
-    times = [
+def _epoch_times(arm: ArmRun) -> list[float]:
+    """Returns the train clock (data + step) of a whole epoch of each trial; scaled where less was run."""
+    return [
         row["train_clock_s"] / row["epochs"] for row in arm.ok if row["epochs"] and row["train_clock_s"] is not None
     ]
-    return sum(times) / len(times) if times else None
+
+
+def _measured(arm: ArmRun, column: str, digits: int = 4) -> str:
+    """Writes a mean and its standard deviation."""
+    values = [float(value) for value in arm.values(column)]
+    return with_deviation(mean(values), standard_deviation(values), digits)
 
 
 def epoch_tables(arms: Sequence[ArmRun]) -> Iterator[Table]:
@@ -138,7 +144,7 @@ def _outcome_notes(arms: Sequence[ArmRun]) -> Iterator[str]:
     """Says what the figures are, as far as the table has them."""
     measured = [arm for arm in arms if arm.ok]
     if any(len(arm.values("test_accuracy")) > 1 for arm in measured):
-        yield "Test accuracy: that of the last epoch, mean ± standard deviation over n seeds."
+        yield "Mean ± standard deviation over n seeds. Test accuracy: that of the last epoch."
     if any(len(arm.values("test_accuracy")) == 1 for arm in measured):
         yield "A test accuracy without ± is that of one seed."
     short = [arm.name for arm in measured if any((row["epochs"] or 1) < 1 for row in arm.ok)]
