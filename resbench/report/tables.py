@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resbench.report.columns import ACCURACY, COLUMNS, HEADERS, INTERVAL, STATUS, TIER, TIME, Column
 from resbench.report.groups import Group, groups_of, records
 from resbench.report.notes import ELSEWHERE, IN_PARTS, SUSPECT, table_notes
-from resbench.report.numbers import MISSING, percent, present
+from resbench.report.numbers import MISSING, names, percent, present
 from resbench.stats import mean, standard_deviation
 
 if TYPE_CHECKING:
@@ -218,7 +218,10 @@ def ledger_table(group: Group) -> Table | None:
             means = [mean(group.ok(label, source)) for source in sources]
             rows.append([Cell(label), *(Cell(MISSING if m is None else f"{m:,.2f}") for m in means)])
     headers = ["model", *(f"{name} (s)" for name, _ in LEDGER), "wall (s)"]
-    return Table(group.title, headers, rows) if rows else None
+    together = [label for label in group.labels if max(group.ok(label, "concurrent_seeds"), default=1) > 1]
+    shared = "seeds trained at once, and these times are of a device that they shared."
+    notes = [f"{names(together, len(together))}: {shared}"] if together else []
+    return Table(group.title, headers, rows, notes) if rows else None
 
 
 def _tiers(letters: Any) -> str:

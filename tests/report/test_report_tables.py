@@ -98,11 +98,11 @@ def speeds(model: str, *latencies: float) -> list[dict]:
     [
         (None, ["a", "b"]),  # 10.0 and 10.2 with a deviation of 0.1 each: 0.2 is less than 2 * 0.14
         (0.01, ["a", "b"]),
-        (0.5, ["a", "b", "c"]),  # 14 is less than half of 10 above it
+        (0.5, ["a", "b", "c"]),  # 10.4 is less than half of 10 above it
     ],
 )
 def test_what_the_noise_does_not_tell_from_the_best_is_best_too(tmp_path, floor, best):
-    records = [*speeds("a", 9.9, 10.0, 10.1), *speeds("b", 10.1, 10.2, 10.3), *speeds("c", 13.9, 14.0, 14.1)]
+    records = [*speeds("a", 9.9, 10.0, 10.1), *speeds("b", 10.1, 10.2, 10.3), *speeds("c", 10.3, 10.4, 10.5)]
     results_of(tmp_path, *records)
     if floor is not None:
         noise_floor(tmp_path, latency_ms_p50=floor)
@@ -218,6 +218,10 @@ def test_the_ledger_has_every_part_and_its_mean(tmp_path):
     table = ledger_table(group_of(tmp_path, *records))
     assert table.headers[1:-1] == [f"{name} (s)" for name, _ in LEDGER]
     assert table.rows[0][1].text == "1.50"
+    assert table.notes == []
+    together = [record | {"concurrent_seeds": 2} for record in records]
+    (note,) = ledger_table(group_of(tmp_path / "together", *together)).notes
+    assert note.startswith("resnet34: seeds trained at once")
 
 
 def test_terminal_and_page_show_the_same_cells(tmp_path):
