@@ -216,7 +216,8 @@ def ledger_table(group: Group) -> Table | None:
     for label in group.labels:
         if group.ok_places.get(label):
             means = [mean(group.ok(label, source)) for source in sources]
-            rows.append([Cell(label), *(Cell(MISSING if m is None else f"{m:,.2f}") for m in means)])
+            if any(value is not None for value in means):  # those of another machine stand in no ledger
+                rows.append([Cell(label), *(Cell(MISSING if m is None else f"{m:,.2f}") for m in means)])
     headers = ["model", *(f"{name} (s)" for name, _ in LEDGER), "wall (s)"]
     together = [label for label in group.labels if max(group.ok(label, "concurrent_seeds"), default=1) > 1]
     shared = "seeds trained at once, and these times are of a device that they shared."

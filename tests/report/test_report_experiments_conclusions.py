@@ -95,7 +95,7 @@ def test_speeds_of_arms_that_were_measured_otherwise_are_not_divided(tmp_path, c
     found = answer(tmp_path, arm("net_se", 0.83, 0.84, **rate), arm("net_plain", 0.80, 0.81))
     cost = " ".join(found.cost)
     assert "(+3.00 points)" in found.accuracy
-    assert f"Speed and memory are not compared: the arms ran with another {words}." in cost
+    assert f"Speed and memory are not compared: the arms differ in {words}." in cost
     assert "training time" not in cost
 
 
@@ -193,7 +193,7 @@ def test_other_data_and_other_engines_are_not_divided(tmp_path):
     assert "points" not in other.accuracy
     fp32 = {"engine": EngineSettings(device="cuda", precision="fp32", compile=True)}
     engine = words(answer(tmp_path / "engine", arm("net_se", 0.8), arm("net_plain", 0.8, trial=fp32, macs=1)))
-    assert "Speed and memory are not compared: the arms ran with another precision." in engine
+    assert "Speed and memory are not compared: the arms differ in precision." in engine
     assert "training time" not in engine
     assert "MACs" in engine
     parts = words(answer(tmp_path / "parts", arm("net_se", 0.8, micro_batch_size=8), arm("net_plain", 0.8)))

@@ -30,7 +30,13 @@ _ENGINE = tuple(
     name for name in (*LEARNING, *SPEED) if name not in (*_IDENTITY, "dataset_fingerprint", "micro_batch_size")
 )
 """Columns that two arms must share for their speeds to be divided."""
-_WORDS = {"device_name": "device", "devices": "number of devices", "compiled": "compilation"}
+_WORDS = {
+    "device_name": "device",
+    "devices": "number of devices",
+    "compiled": "compilation",
+    "tf32": "TF32",
+    "cpu_threads": "CPU threads",
+}
 """What some of them are called."""
 
 
@@ -179,7 +185,7 @@ def _not_compared(arm: ArmRun, other: ArmRun) -> Iterator[str]:
     """Says why speeds are left out, where they are."""
     engine = _engine_differences(arm, other)
     if engine:
-        yield f"Speed and memory are not compared: the arms ran with another {names(engine, len(engine))}."
+        yield f"Speed and memory are not compared: the arms differ in {names(engine, len(engine))}."
     elif arm.in_parts or other.in_parts:
         which = " and ".join(each.label for each in (arm, other) if each.in_parts)
         yield f"Training speed and memory are not compared: batches of {which} ran in parts, for memory ran out."
