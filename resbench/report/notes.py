@@ -8,7 +8,7 @@ from typing import Any
 from resbench.report.columns import ACCURACY, HEADERS, INTERVAL, MEASURED, OF_WHOLE_BATCHES, TIER
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
-from resbench.stats.power import ALPHA, POWER, detectable_gap, seeds_needed
+from resbench.stats.power import ALPHA, POWER, seeds_to_halve
 
 SUSPECT = "†"
 """Marks a model of which a trial is suspect."""
@@ -98,19 +98,13 @@ def _smallest_gap(group: Group) -> Iterator[str]:
         return
     seeds, tests = min(int(row["n"]) for row in ranked), max(int(row["tests"]) for row in ranked)
     corrected = min(row["detectable_gap_holm"] for row in ranked) < _WHOLE
-    more = f"To halve the latter takes {_to_halve(seeds, tests)} seeds." if corrected else "More seeds are wanted here."
+    halving = seeds_to_halve(seeds, alpha=ALPHA / tests)
+    more = f"To halve the latter takes {halving} seeds." if corrected else "More seeds are wanted here."
     yield (
-        f"Smallest gap that {count(seeds, 'seed')} would find with a probability of {100 * POWER:.0f} %: "
+        f"Smallest gap that {count(seeds, 'seed')} would find with a probability of about {100 * POWER:.0f} %: "
         f"{_gaps(ranked, 'detectable_gap')} in one pair tested alone, {_gaps(ranked, 'detectable_gap_holm')} "
         f"after Holm's correction for {count(tests, 'test')}. {more}"
     )
-
-
-def _to_halve(seeds: int, tests: int) -> int:
-    """Returns how many seeds find half the gap that some seeds do, whatever the spread, under Holm's correction."""
-    alpha = ALPHA / tests
-    gap = detectable_gap(1.0, seeds, alpha=alpha)
-    return seeds_needed(gap / 2, 1.0, alpha=alpha)
 
 
 def _gaps(rows: list[dict[str, Any]], column: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resbench.report.groups import Group, model_label, records
-from resbench.report.numbers import MISSING, percent, present, probability
+from resbench.report.numbers import MISSING, percent, present
 from resbench.report.pareto import costs_of, front_of
 from resbench.report.tables import Cell, Table
 
@@ -64,11 +64,13 @@ def front_table(group: Group) -> Table | None:
         cells = [Cell(label)]
         for front in fronts.values():
             places = [place for place, row in enumerate(front.rows) if row["label"] == label]
-            p = front.probabilities[places[0]] if places else None
-            cells.append(Cell(probability(p), best=bool(places) and places[0] in front.indices and p is not None))
+            told = bool(places) and front.probabilities[places[0]] is not None
+            cells.append(Cell(front.place(places[0]) if told else MISSING, best=told and places[0] in front.indices))
         if any(cell.text != MISSING for cell in cells[1:]):
             rows.append(cells)
     notes = ["Bold: on the front of these runs' means."]
+    if any(front.certain is not None for front in fronts.values()):
+        notes.append("cheapest: on the front by definition, for its cost does not depend on the seed.")
     if len(rows) < len(group.rows):
         notes.append("Not listed: models without a tier, and of many those that plots do not name.")
     return Table(group.title, ["model", *(cost.words for cost in fronts)], rows, notes)

@@ -71,6 +71,13 @@ class Front:
     """How probable it is that each is on the front of true means; ``None`` for a model without a tier."""
     left_out: list[str]
     """The labels of models whose cost cannot be compared, for their batches ran in parts."""
+    certain: int | None
+    """The row that is on the front by definition, whatever it reaches: the cheapest, where no cost varies over seeds;
+    ``None`` where there is none, or it has no tier."""
+
+    def place(self, index: int) -> str:
+        """Says how probable it is that a row is on the front of true means."""
+        return "cheapest" if index == self.certain else probability(self.probabilities[index])
 
 
 def front_of(group: Group, cost: Cost) -> Front:
@@ -83,15 +90,21 @@ def front_of(group: Group, cost: Cost) -> Front:
     costs = [float(row[cost.source]) * cost.scale for row in rows]
     accuracies = [100 * float(row["test_accuracy_mean"]) for row in rows]
     probabilities: list[float | None] = [None] * len(rows)
+    certain = None
     if any(present(row["tier"]) for row in rows):
         labels = [row["label"] for row in rows]
         column = cost.source.removesuffix("_mean")
-        found = front_probabilities(group.by_seed(labels, "test_accuracy"), group.by_seed(labels, column))
+        by_seed = group.by_seed(labels, column)
+        found = front_probabilities(group.by_seed(labels, "test_accuracy"), by_seed)
         probabilities = [
             float(p) if present(row["tier"]) and not np.isnan(p) else None for row, p in zip(rows, found, strict=True)
         ]
+        cheapest = costs.index(min(costs))
+        is_fixed = all(len({*values[~np.isnan(values)].tolist()}) < 2 for values in by_seed)
+        if is_fixed and costs.count(costs[cheapest]) == 1 and probabilities[cheapest] is not None:
+            certain = cheapest
     left_out = [row["label"] for row in known if row["label"] in apart]
-    return Front(rows, costs, accuracies, pareto_front(costs, accuracies), probabilities, left_out)
+    return Front(rows, costs, accuracies, pareto_front(costs, accuracies), probabilities, left_out, certain)
 
 
 def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> Figure | None:
@@ -141,7 +154,9 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
         linewidth=1.2,
         linestyle=(0, (4, 2)),
         zorder=1,
-        label="Pareto front" + (" (and how probable a place on it is)" if told else ""),
+        label="Pareto front"
+        + (" (and how probable a place on it is)" if told else "")
+        + ("\ncheapest: on the front by definition" if found.certain is not None else ""),
         scalex=False,
         scaley=False,
     )
@@ -156,11 +171,7 @@ def tradeoff_figure(group: Group, cost: Cost, styles: dict[str, ModelStyle]) -> 
     place_labels(
         axes,
         [(x[index], y[index]) for index in named],
-        [
-            styles[rows[index]["label"]].name
-            + (f" ({probability(found.probabilities[index])})" if index in told else "")
-            for index in named
-        ],
+        [styles[rows[index]["label"]].name + (f" ({found.place(index)})" if index in told else "") for index in named],
         [styles[rows[index]["label"]].colour for index in named],
         half_heights=[sd[index] for index in named],
         avoid=stairs,

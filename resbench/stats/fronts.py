@@ -7,7 +7,6 @@ is on the front is the probability that it belongs there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -76,10 +75,14 @@ def front_probabilities(
 ) -> NDArray[np.float64]:
     """Returns how probable it is that each model is on the front of true means.
 
-    The means of models that ran under the same n seeds are drawn together, from a multivariate t-distribution with
-    n - 1 degrees of freedom around the means of the runs, whose scale is their covariance over the seeds, divided by n.
-    The difference of two models so has the distribution that the paired t-test takes it to have. Models with other
-    seeds are drawn apart from these. What does not vary over the seeds (MACs, parameters) is not drawn.
+    Each model's means are drawn apart from the others', from a t-distribution with n - 1 degrees of freedom around the
+    means of its n runs, accuracy and cost together: its scale is their covariance over the seeds, divided by n. Seeds
+    are not paired, as in :mod:`resbench.stats.differences`. What does not vary over the seeds (MACs, parameters) is not
+    drawn.
+
+    All true means are taken to be as likely before the runs. Where models differ by less than their seeds do, one that
+    is told to be on the front with 95 % or more is not there as often as that; ``results/statistics/front.md`` says
+    how often it is.
 
     Args:
         accuracies: float [models, seeds]; NaN where there is none.
@@ -95,18 +98,16 @@ def front_probabilities(
     models = len(accuracies)
     generator = np.random.default_rng(0)
     drawn = np.full((2, draws, models), np.nan)
-    for seeds in np.unique(present, axis=0):
+    for model, seeds in enumerate(present):
         n = int(seeds.sum())
         if not n:
             continue
-        alike = np.flatnonzero((present == seeds).all(axis=1))
-        runs = np.stack([values[alike][:, seeds] for values in (costs, accuracies)])  # [2, models, n]
-        means = runs.mean(axis=-1, keepdims=True)
-        drawn[:, :, alike] = means.swapaxes(1, 2)
+        runs = np.stack([costs[model, seeds], accuracies[model, seeds]])
+        means = runs.mean(axis=1, keepdims=True)
+        drawn[:, :, model] = means
         if n > 1:
-            noise = generator.standard_normal((draws, n))
-            scale = np.sqrt(generator.chisquare(n - 1, (draws, 1)) / (n - 1)) * math.sqrt(n * (n - 1))
-            drawn[:, :, alike] += (noise / scale) @ (runs - means).swapaxes(1, 2)
+            scale = np.sqrt(generator.chisquare(n - 1, draws) * n)
+            drawn[:, :, model] += (runs - means) @ generator.standard_normal((n, draws)) / scale
     competing = present.any(axis=1)
     probabilities = np.full(models, np.nan)
     probabilities[competing] = on_front(*drawn[:, :, competing]).mean(axis=0)

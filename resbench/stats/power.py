@@ -1,13 +1,18 @@
-"""How small a difference a number of seeds can find, and how many seeds a difference takes.
+"""How small a difference a number of seeds can find, where the spread is known from as many seeds alone.
 
-The test that is planned for is a two-sided t-test. Its power at a true difference d is that of a noncentral t at
-noncentrality d / (standard error); the other tail, less than one in ten thousand where the power is above a half, is
-left out.
+Put into the formula of a known spread, the noncentral t, an estimated one promises a power of 80 % and has 56 to 68 %
+with two or three seeds, averaged over what the estimate may be. So the gap is c estimated standard errors, with c for
+which that average is 80 %: P(Z + c S > t S') = 0.8, where Z is normal, S is the ratio of the estimated to the true
+standard error, S' that of the experiment that is to find the gap, and t the critical value. S^2 and S'^2 are
+chi-square over their degrees of freedom, as Welch's test takes them to be.
+
+The degrees of freedom come from the same seeds and are too large where a spread is small by luck; a third of their
+reciprocal is that of the model with fewer seeds. ``results/statistics/power.md`` has the power that comes of it.
 """
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,77 +26,58 @@ POWER = 0.8
 
 
 def gaps_of_tests(
-    error: NDArray[np.float64], freedom: NDArray[np.float64], *, alpha: float = ALPHA, power: float = POWER
+    error: NDArray[np.float64], freedom: NDArray[np.float64], seeds: NDArray[np.intp], *, alpha: float = ALPHA
 ) -> NDArray[np.float64]:
-    """Returns the smallest true differences that t-tests find with a probability of ``power``.
+    """Returns the smallest true differences that t-tests find with a probability of ``POWER``.
 
     Args:
-        error: Standard errors of the differences.
-        freedom: Degrees of freedom.
+        error: Standard errors of the differences, as estimated.
+        freedom: Their degrees of freedom, after Welch and Satterthwaite.
+        seeds: Of the model with fewer, at least two.
         alpha: The level of each test. Of m tests under Holm's correction the first is made at alpha / m.
-        power: The probability of finding it, above a half.
 
     Returns:
         In the unit of ``error``.
     """
-    # scipy.stats.nct computes the same from these, in a second of import.
-    from scipy.special import nctdtrinc, stdtrit
+    import numpy as np
 
-    gaps: NDArray[np.float64] = nctdtrinc(freedom, 1 - power, stdtrit(freedom, 1 - alpha / 2)) * error
+    gaps: NDArray[np.float64] = np.exp(np.interp((2 / freedom + 1 / (seeds - 1)) / 3, *_log_factors(alpha))) * error
     return gaps
 
 
-def detectable_gap(sd: float, seeds: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Returns the smallest true difference of two models that so many seeds find with a probability of ``power``.
-
-    The test is Welch's, of two models that vary alike, which it does not know: its degrees of freedom are found with
-    the spreads, and 2 n (n - 1) / (n + 1) is their harmonic mean for n seeds (of the reciprocal, by the moments of a
-    beta distribution). With them the formula is within 2 points of what simulations find from three seeds on.
+def seeds_to_halve(seeds: int, *, alpha: float = ALPHA) -> int:
+    """Returns how many seeds find half the gap that ``seeds`` do, at least two, of models that vary alike and as much.
 
     Args:
-        sd: Standard deviation of the runs of one model, taken to be the same for both.
-        seeds: Of each model, at least two.
+        seeds: Of each model.
         alpha: As :func:`gaps_of_tests` has it.
-        power: As :func:`gaps_of_tests` has it.
-
-    Returns:
-        The difference in the unit of ``sd``.
-
-    Raises:
-        ValueError: There are fewer than two seeds.
     """
     import numpy as np
 
-    if seeds < 2:
-        raise ValueError(f"{seeds} seeds leave no spread to test with: give at least 2")
-    error = np.array(sd * math.sqrt(2 / seeds))
-    freedom = np.array(2 * seeds * (seeds - 1) / (seeds + 1))
-    return float(gaps_of_tests(error, freedom, alpha=alpha, power=power))
+    n = np.arange(seeds, 4 * seeds + 1)  # four times as many halve the standard error alone
+    # Of n seeds, the harmonic mean of the degrees of freedom that Welch's test finds.
+    gaps = gaps_of_tests(np.sqrt(2 / n), 2 * n * (n - 1) / (n + 1), n, alpha=alpha)
+    return int(n[gaps <= gaps[0] / 2][0])
 
 
-def seeds_needed(gap: float, sd: float, *, alpha: float = ALPHA, power: float = POWER) -> int:
-    """Returns the fewest seeds of each model that find a difference as large as ``gap``.
+@lru_cache
+def _log_factors(alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns reciprocals of degrees of freedom, ascending, and the logarithm of c for each."""
+    import numpy as np
+    from scipy.special import expit, stdtr, stdtrit
 
-    Args:
-        gap: A true difference, above 0, in the unit of ``sd``.
-        sd: As :func:`detectable_gap` has it.
-        alpha: As :func:`gaps_of_tests` has it.
-        power: As :func:`gaps_of_tests` has it.
-
-    Raises:
-        ValueError: The gap is not above 0.
-    """
-    if gap <= 0:
-        raise ValueError(f"no number of seeds finds a gap of {gap:g}: give one above 0")
-
-    def enough(seeds: int) -> bool:
-        return detectable_gap(sd, seeds, alpha=alpha, power=power) <= gap
-
-    high = 2
-    while not enough(high):
-        high *= 2
-    low = max(2, high // 2)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return high
+    reciprocals = np.linspace(0.002, 1, 100)
+    freedom = 1 / reciprocals[:, np.newaxis]
+    critical = stdtrit(freedom, 1 - alpha / 2)
+    # S / S' = e^x has a density as cosh(x)^-freedom, apart from S^2 + S'^2; Z over the root of that is Student's t.
+    x = np.linspace(-12, 12, 97) / np.sqrt(freedom)
+    weights = np.cosh(x) ** -freedom
+    weights /= weights.sum(axis=1, keepdims=True)
+    estimated, found = np.sqrt(2 * expit(2 * x)), np.sqrt(2 * expit(-2 * x))
+    low, high = np.log(critical), np.log(10 * critical)
+    for _ in range(36):
+        middle = (low + high) / 2
+        power = weights * stdtr(2 * freedom, np.exp(middle) * estimated - critical * found)
+        too_small = power.sum(axis=1, keepdims=True) < POWER
+        low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
+    return reciprocals, high[:, 0]

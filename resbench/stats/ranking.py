@@ -46,7 +46,7 @@ class Ranking:
         return separated
 
     def gaps(self, model: int) -> tuple[float, float] | None:
-        """Returns the smallest gaps between a model and another that their seeds find with a power of 80 %.
+        """Returns the smallest gaps between a model and another that their seeds find with a power of about 80 %.
 
         Each pair has its own, by the spread of both; these are the medians.
 
@@ -59,9 +59,9 @@ class Ranking:
         known = ~np.isnan(self.tests.error) & ((self.first == model) | (self.second == model))
         if not known.any():
             return None
-        error, freedom = self.tests.error[known], self.tests.freedom[known]
+        known_tests = self.tests.error[known], self.tests.freedom[known], self.tests.n[known]
         alone, corrected = (
-            float(np.median(gaps_of_tests(error, freedom, alpha=alpha)))
+            float(np.median(gaps_of_tests(*known_tests, alpha=alpha)))
             for alpha in (ALPHA, ALPHA / self.number_of_tests)
         )
         return alone, corrected

@@ -11,7 +11,7 @@ from resbench.report.notes import table_notes
 from resbench.report.pareto import COSTS, front_of
 from resbench.report.tables import comparison_table
 from resbench.stats import SPEED
-from resbench.stats.power import detectable_gap
+from resbench.stats.power import seeds_to_halve
 
 RIVALS = [*accuracies("a", 0.90, 0.91, 0.92), *accuracies("b", 0.92, 0.90, 0.91)]
 
@@ -46,8 +46,7 @@ def test_the_smallest_gap_that_the_seeds_could_find_is_printed(tmp_path):
     expected = [min(gaps), max(gaps), min(corrected), max(corrected)]
     assert [float(value) for value in found.groups()] == pytest.approx(expected, abs=0.005)
     seeds = int(re.search(r"To halve the latter takes (\d+) seeds", notes)[1])
-    halved, fewer = (detectable_gap(1.0, n, alpha=0.05 / 3) for n in (seeds, seeds - 1))
-    assert halved <= detectable_gap(1.0, 3, alpha=0.05 / 3) / 2 < fewer
+    assert seeds == seeds_to_halve(3, alpha=0.05 / 3)
 
 
 def test_no_gap_is_told_of_that_accuracies_cannot_have(tmp_path):

@@ -77,11 +77,11 @@ def test_the_smallest_gap_is_the_median_of_the_models_own_pairs():
     ranking = rank(accuracies, [4] * 4)
     tests = [welch_tests(accuracies[0], accuracies[other]) for other in (1, 2, 3)]
     for found, alpha in zip(ranking.gaps(0), (0.05, 0.05 / 6), strict=True):
-        expected = [float(gaps_of_tests(test.error, test.freedom, alpha=alpha)) for test in tests]
+        expected = [float(gaps_of_tests(test.error, test.freedom, test.n, alpha=alpha)) for test in tests]
         assert found == pytest.approx(np.median(expected))
     alike = rank(np.stack([0.9 + SPREAD, 0.8 + SPREAD]), [3, 3]).gaps(0)
     error = np.std(SPREAD, ddof=1) * np.sqrt(2 / 3)  # both vary alike, and four degrees of freedom are what they leave
-    assert alike[0] == pytest.approx(float(gaps_of_tests(error, np.array(4.0))))
+    assert alike[0] == pytest.approx(float(gaps_of_tests(error, np.array(4.0), np.array(3))))
 
 
 def test_beyond_the_limit_each_is_compared_with_the_best_and_corrected_for_all_pairs():

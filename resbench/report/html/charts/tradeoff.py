@@ -68,6 +68,7 @@ def _points(cost: Cost, front: Front, places: Sequence[int], look: dict[str, Any
 def _told(cost: Cost, front: Front, place: int) -> str:
     """Returns what is known of a model where accuracy stands against one cost."""
     row, p = front.rows[place], front.probabilities[place]
+    how_sure = f"on the front of the true means with a probability of {probability(p)}" if p is not None else ""
     half_width = row["test_accuracy_ci95"]
     spread = f" ± {percent(half_width)} (95 % interval, n={row['n']})" if present(half_width) else " (one seed)"
     return hover(
@@ -76,7 +77,7 @@ def _told(cost: Cost, front: Front, place: int) -> str:
         f"{cost.axis}: {figure(front.costs[place])}",
         f"tier {row['tier']}" if present(row["tier"]) else "",
         "on the front of the means" if place in front.indices else "",
-        f"on the front of the true means with a probability of {probability(p)}" if p is not None else "",
+        "cheapest: on the front by definition" if place == front.certain else how_sure,
     )
 
 
