@@ -206,7 +206,7 @@ def method(trials: pd.DataFrame, *, has_hits: bool = False) -> list[str]:
             "alike; the test takes accuracies to be independent between seeds and about normal.",
             "A tier needs two seeds at least and every planned one ended ok: what failed on some would otherwise be "
             "judged by those that went well. Holm's correction keeps the chance of even one false separation among all "
-            "pairs of a table at 5 % or less.",
+            "pairs of a table at about 5 % or less.",
             "A place on the Pareto front is judged by drawing each model's means from a t-distribution with its own "
             "spread over the seeds, cost and accuracy together. MACs and parameters have no spread: the cheapest in "
             "them is on the front by definition. Where models differ by less than their seeds do, a probability says "

@@ -8,6 +8,7 @@ from typing import Any
 
 from resbench.report.groups import Group
 from resbench.report.numbers import count, names, percent, present
+from resbench.stats.ranking import BELOW
 
 
 def headline(group: Group) -> str:
@@ -95,7 +96,9 @@ def _share(row: dict[str, Any], other: dict[str, Any]) -> str:
 def _ranked(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:
     """Says what the tiers say."""
     ranked = [row for row in rows if present(row["tier"])]
-    best, rest = ranked[0], [row for row in ranked if row["label"] not in group.top]
+    # Of many models those that are separated from the best have no letter, and a reason that says so.
+    below = [row for row in rows if present(row["tier_reason"]) and row["tier_reason"] == BELOW]
+    best, rest = ranked[0], [row for row in ranked if row["label"] not in group.top] + below
     top = [row["label"] for row in ranked if row["label"] in group.top]
     if len(top) == 1:
         ahead = percent(best["test_accuracy_mean"] - rest[0]["test_accuracy_mean"])
@@ -106,7 +109,7 @@ def _ranked(group: Group, rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"it from {names(top[1:])}."
         if rest:
             yield f"They do separate it from {names([row['label'] for row in rest])}."
-    unranked = [row["label"] for row in rows if not present(row["tier"])]
+    unranked = [row["label"] for row in rows if present(row["tier_reason"]) and row["tier_reason"] != BELOW]
     if unranked:
         yield f"{names(unranked)} {'has' if len(unranked) == 1 else 'have'} no tier: not ranked."
 
@@ -133,7 +136,7 @@ def _reached(row: dict[str, Any]) -> str:
 
 def _all_of(rows: list[dict[str, Any]]) -> str:
     """Names models that are all there are."""
-    return rows[0]["label"] if len(rows) == 1 else f"all {len(rows)} others that have a tier"
+    return rows[0]["label"] if len(rows) == 1 else f"all {len(rows)} others that were judged"
 
 
 def _where(settings: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ reciprocal is that of the model with fewer seeds. ``results/statistics/power.md`
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -64,20 +65,20 @@ def seeds_to_halve(seeds: int, *, alpha: float = ALPHA) -> int:
 def _log_factors(alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns reciprocals of degrees of freedom, ascending, and the logarithm of c for each."""
     import numpy as np
-    from scipy.special import expit, stdtr, stdtrit
+    from scipy.special import betainc, stdtrit
 
-    reciprocals = np.linspace(0.002, 1, 100)
+    reciprocals = np.linspace(0.002, 1, 60)
     freedom = 1 / reciprocals[:, np.newaxis]
     critical = stdtrit(freedom, 1 - alpha / 2)
-    # S / S' = e^x has a density as cosh(x)^-freedom, apart from S^2 + S'^2; Z over the root of that is Student's t.
-    x = np.linspace(-12, 12, 97) / np.sqrt(freedom)
-    weights = np.cosh(x) ** -freedom
-    weights /= weights.sum(axis=1, keepdims=True)
-    estimated, found = np.sqrt(2 * expit(2 * x)), np.sqrt(2 * expit(-2 * x))
+    # Z over the root of S^2 + S'^2 is Student's t with twice the degrees of freedom, apart from the angle whose tangent
+    # is S / S'; the square of its sine has a beta distribution. What the one is decides what the other must exceed.
+    students = stdtrit(2 * freedom, (np.arange(100) + 0.5) / 100) / math.sqrt(2)
     low, high = np.log(critical), np.log(10 * critical)
-    for _ in range(36):
-        middle = (low + high) / 2
-        power = weights * stdtr(2 * freedom, np.exp(middle) * estimated - critical * found)
-        too_small = power.sum(axis=1, keepdims=True) < POWER
-        low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
+    for _ in range(32):
+        factor = np.exp((low + high) / 2)
+        reach = np.arcsin(np.clip(students / np.hypot(factor, critical), -1, 1))
+        angle = np.clip(np.arctan2(critical, factor) - reach, 0, math.pi / 2)
+        missed = betainc(freedom / 2, freedom / 2, np.sin(angle) ** 2).mean(axis=1, keepdims=True)
+        too_small = missed > 1 - POWER
+        low, high = np.where(too_small, np.log(factor), low), np.where(too_small, high, np.log(factor))
     return reciprocals, high[:, 0]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_PAIRED = 50
 """Models of a group up to which all pairs are compared. Of more, each is compared with the most accurate alone."""
+BELOW = f"below tier a: of more than {MOST_PAIRED} models each is compared with the best alone"
+"""Why a model has no tier that is separated from the best of so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ def rank(accuracies: NDArray[np.float64], planned: Sequence[int]) -> Ranking:
     if not everything:
         for model in [model for model in judged if separated[best, model]]:
             judged.remove(model)
-            reasons[model] = f"below tier a: of more than {MOST_PAIRED} models each is compared with the best alone"
+            reasons[model] = BELOW
     for model, letters in zip(judged, tier_letters(separated[np.ix_(judged, judged)]), strict=True):
         tiers[model] = letters
     return ranking

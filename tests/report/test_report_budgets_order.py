@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from statistics import variance
+from statistics import fmean, variance
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -95,6 +98,35 @@ def test_gaps_under_an_assumption_are_corrected_for_their_number(tmp_path):
     gap = 1.01 * stats.t.ppf(0.975, 6) * sd * math.sqrt(2)
     settings = settings_of(tmp_path, images={"a": HIGH, "b": LOW}, time={"a": (0.8,), "b": (0.8 + gap,), "c": (0.8,)})
     assert judge(settings[1], pooled(settings))["a", "b"].reason == "within the assumed deviation"
+
+
+def drawn(means, sd: float, seeds: int, generator: np.random.Generator) -> Any:
+    """What is judged of a setting, without its folder: networks of normal accuracies."""
+    values = np.array(means)[:, np.newaxis] + sd * generator.normal(size=(len(means), seeds))
+    labels = [*"abcde"][: len(means)]
+    by_label = dict(zip(labels, values.tolist(), strict=True))
+    return SimpleNamespace(
+        group=SimpleNamespace(labels=labels, rows=[{"planned": seeds}] * len(labels), by_seed=lambda *_: values),
+        ordered=labels,
+        is_whole=lambda _: True,
+        accuracies=by_label.get,
+        mean=lambda label: fmean(by_label[label]),
+    )
+
+
+@pytest.mark.parametrize(("networks", "least"), [(2, 0.03), (5, 0.01)])
+def test_equal_networks_of_one_seed_are_told_apart_in_5_percent_of_settings(networks, least):
+    generator = np.random.default_rng(0)
+    apart = reversed_ = 0
+    for _ in range(600):
+        clear = drawn([0.9 - 0.05 * place for place in range(networks)], 0.005, 3, generator)
+        alike = drawn([0.8] * networks, 0.005, 1, generator)
+        apart += any(gap.evidence == "assumed" for gap in judge(alike, assumed([clear, alike], alike)).values())
+        (orders,) = compare_orders([clear, alike])
+        reversed_ += bool(orders.reversed_by("assumed"))
+    assert least < apart / 600 < 0.075
+    # Of what is told apart by chance, half is told in the other order.
+    assert reversed_ <= 0.7 * apart
 
 
 @pytest.mark.parametrize("epochs", [26.0, 3.0])

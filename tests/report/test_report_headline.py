@@ -39,7 +39,7 @@ def test_a_model_that_is_separated_from_all_is_named(tmp_path):
     )
     assert "a is the most accurate: a reaches a mean test accuracy of 95.00 % (3 seeds" in said
     assert "4.98 points above b" in said
-    assert "separate it from all 2 others that have a tier" in said
+    assert "separate it from all 2 others that were judged" in said
 
 
 def test_those_below_the_top_tier_are_named_apart(tmp_path):

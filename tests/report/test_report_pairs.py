@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 from few_records import accuracies, group_of, results_of
 from records import FIVE_MODELS, make_record, make_trial, write_folder
 
@@ -12,6 +14,7 @@ from resbench.report.groups import comparable_groups
 from resbench.report.pairs import MOST_LISTED, front_table, pair_table
 from resbench.report.pareto import COSTS, front_of
 from resbench.schema import Hits
+from resbench.stats.ranking import MOST_PAIRED
 from resbench.store import Store, load_results
 
 CLEAR = [
@@ -56,6 +59,47 @@ def test_why_a_pair_has_no_p_is_said(tmp_path):
     table = table_of(tmp_path, *CLEAR[:6], *accuracies("d", 0.95, None, None))
     assert texts(table)[0]["p"] == "-"
     assert table.notes == ["No p: d minus a, d minus b (one seed: no interval and no p)."]
+
+
+def pages_of(folder, *records) -> tuple[pd.DataFrame, str, str]:
+    """What is written of records: ``pairwise.csv``, and the pair table's part of both pages."""
+    results_of(folder, *records)
+    write_report(folder)
+    pages = [(folder / name).read_text() for name in ("README.md", "report.html")]
+    return pd.read_csv(folder / "pairwise.csv"), *(page[page.index("Pairwise differences") :] for page in pages)
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_what_only_the_uncorrected_p_separates_is_separated_nowhere(tmp_path, markdown_table):
+    values = {"a": (0.90, 0.91, 0.92), "b": (0.885, 0.88, 0.89), "c": (0.884, 0.88, 0.89)}
+    records = [record for model, found in values.items() for record in accuracies(model, *found)]
+    frame, readme, html = pages_of(tmp_path, *records)
+    alone = [scipy.stats.ttest_ind(values["a"], values[other], equal_var=False).pvalue for other in "bc"]
+    assert max(alone) < 0.05 < 3 * min(alone)
+    rows = {(row["model"], row["other"]): row for row in frame.to_dict("records")}
+    assert [rows["a", other]["p"] for other in "bc"] == pytest.approx(alone)
+    assert rows["a", "c"]["p_holm"] == pytest.approx(3 * min(alone))
+    assert not frame["separated"].any()
+    assert [row["separated"] for row in markdown_table(readme, "Pairwise differences")] == ["no"] * 3
+    assert {*load_results(tmp_path).summary["tier"]} == {"a"}
+    table = html[: html.index("</table>")]
+    assert re.findall(r"<td[^>]*>(yes|no)</td>", table) == ["no"] * 3
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_difference_below_0_keeps_its_sign(tmp_path, markdown_table):
+    # Of so many models each is compared with the best that has a tier; one that failed a seed reached more.
+    nets = [f"net{number:02}" for number in range(MOST_PAIRED)]
+    records = [record for net in nets for record in accuracies(net, 0.5, 0.51, 0.52)]
+    records += [*accuracies("best", 0.90, 0.91, 0.92), *accuracies("lucky", 0.95, 0.97, None)]
+    frame, readme, html = pages_of(tmp_path, *records)
+    row = frame[frame["other"] == "lucky"].iloc[0]
+    assert (row["model"], row["difference"]) == ("best", pytest.approx(-0.05))
+    assert "best is the most accurate" in (page := (tmp_path / "README.md").read_text())
+    assert f"separate it from all {MOST_PAIRED} others that were judged" in page
+    shown = {row["minus"]: row["difference (points)"] for row in markdown_table(readme, "Pairwise differences")}
+    assert (shown["lucky"], shown["net00"]) == ("-5.00", "+40.00")
+    assert {"-5.00", "+40.00"} == {*re.findall(r"<td[^>]*>([+-]\d+\.\d\d)</td>", html[: html.index("</table>")])}
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -121,8 +165,20 @@ def test_the_cheapest_model_is_on_every_front_and_a_dominated_one_on_none(tmp_pa
     worse = {"macs": 10**9, "params": 10**9, "latency_ms_p50": 99.0, "peak_memory_allocated_mib": 9e3, "step_s": 99.0}
     group = group_of(tmp_path, *accuracies("a", 0.9, 0.91, 0.92), *accuracies("b", 0.1, 0.12, 0.14, **worse))
     rows = {row["model"]: list(row.values())[1:] for row in texts(front_table(group))}
-    assert rows == {"a": [">99 %"] * 5, "b": ["<1 %"] * 5}
+    assert rows == {"a": ["cheapest"] * 5, "b": ["<1 %"] * 5}
     assert [cell.best for cell in front_table(group).rows[0]] == [False, *[True] * 5]
+
+
+def test_the_cheapest_has_a_probability_where_costs_vary_or_another_costs_as_much(tmp_path):
+    records = [*accuracies("a", 0.9, 0.91, 0.92), *accuracies("b", 0.1, 0.12, 0.14, macs=10**9, params=10**9)]
+    records += accuracies("c", 0.5, 0.51, 0.52, params=10**9)
+    for place, record in enumerate(records):
+        record["latency_ms_p50"] = 1.0 + 0.01 * place
+    table = front_table(group_of(tmp_path, *records))
+    rows = {row["model"]: (row["MACs"], row["parameters"], row["latency"]) for row in texts(table)}
+    assert rows["a"] == (">99 %", "cheapest", ">99 %")  # c has as few MACs
+    assert rows["c"] == ("<1 %", "<1 %", "<1 %")
+    assert "cheapest: on the front by definition, for its cost does not depend on the seed." in table.notes
 
 
 def test_models_without_a_tier_have_no_probability(tmp_path):

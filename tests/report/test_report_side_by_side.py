@@ -47,6 +47,16 @@ def test_accuracies_of_two_machines_are_compared_by_the_test_of_compare(tmp_path
     assert any("Holm's correction for 2 tests" in note for note in table.notes)
 
 
+def test_what_holms_correction_does_not_bear_is_not_separated_and_a_loss_keeps_its_sign(tmp_path: Path) -> None:
+    lower = (0.885, 0.88, 0.89)
+    found = side_by_side(write(tmp_path / "a", {"net": A, "same": A}), write(tmp_path / "b", {"net": lower, "same": A}))
+    p = stats.ttest_ind(A, lower, equal_var=False).pvalue
+    assert p < 0.05 < 2 * p
+    row = rows_of(accuracy_table(found, found.alike[0], ""))["net"]
+    assert row["b separated"] == f"no, p {2 * p:.3f}"
+    assert row["b minus a (points)"].startswith("-2.50 ± ")
+
+
 def test_a_ratio_of_one_machine_is_plain_and_one_across_machines_is_marked_with_what_differs(tmp_path: Path) -> None:
     base = write(tmp_path / "a", {"net": A})
     same = side_by_side(base, write(tmp_path / "b", {"net": A}, train_images_per_second=88_000.0))

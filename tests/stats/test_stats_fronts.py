@@ -8,6 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.statistics_front import told_and_true
 from resbench.stats.fronts import front_probabilities, on_front, pareto_front
 
 # Few values, so that ties are common.
@@ -23,26 +24,38 @@ def test_many_fronts_at_once_are_those_of_each(points):
     assert both[1].tolist() == both[0][::-1].tolist()
 
 
-def test_a_dearer_model_is_on_the_front_as_probably_as_the_paired_test_says_that_it_is_better():
+def test_a_dearer_model_is_on_the_front_as_probably_as_its_t_distribution_says_that_it_is_better():
     generator = np.random.default_rng(0)
     accuracies = 0.9 + 0.01 * generator.normal(size=(2, 4))
     accuracies[1] += 0.004
     costs = np.repeat([[1.0], [2.0]], 4, axis=1)
     cheap, dear = front_probabilities(accuracies, costs, draws=DRAWS)
-    one_sided = scipy.stats.ttest_rel(accuracies[1], accuracies[0], alternative="greater").pvalue
+    first, second = (
+        scipy.stats.t(3, loc=one.mean(), scale=scipy.stats.sem(one)).ppf((np.arange(1_000) + 0.5) / 1_000)
+        for one in accuracies
+    )
     assert cheap == 1.0
-    assert dear == pytest.approx(1 - one_sided, abs=0.01)
+    assert dear == pytest.approx((second[:, np.newaxis] > first).mean(), abs=0.01)
 
 
-def test_seeds_are_paired():
-    # Each varies widely, the one always as the other: that it is better is as good as certain.
+def test_seeds_are_not_paired():
+    # Each varies widely, the one always as the other: three hundredths of a deviation tell nothing without that.
     accuracies = np.array([[0.5, 0.6, 0.7, 0.8], [0.51, 0.6101, 0.71, 0.8099]])
     costs = np.repeat([[1.0], [2.0]], 4, axis=1)
-    assert front_probabilities(accuracies, costs)[1] > 0.99
+    together = front_probabilities(accuracies, costs)[1]
     other_seeds = np.full((2, 8), math.nan)
     other_seeds[0, :4], other_seeds[1, 4:] = accuracies
-    apart = front_probabilities(other_seeds, np.repeat([[1.0], [2.0]], 8, axis=1))
-    assert 0.4 < apart[1] < 0.7
+    apart = front_probabilities(other_seeds, np.repeat([[1.0], [2.0]], 8, axis=1))[1]
+    assert 0.4 < together == apart < 0.6
+
+
+@pytest.mark.parametrize(("sign", "expected"), [(1, 1.0), (-1, 0.5)])
+def test_accuracy_and_cost_of_a_model_vary_together(sign, expected):
+    # The first is the cheaper where it is the more accurate, or the dearer; so it does or does not beat the second.
+    deviation = np.array([-0.01, 0.02, -0.03, 0.02])
+    accuracies = np.stack([0.9 + deviation, np.full(4, 0.9)])
+    costs = np.stack([1.0 + sign * deviation, np.ones(4)])
+    assert front_probabilities(accuracies, costs, draws=DRAWS)[1] == pytest.approx(expected, abs=0.01)
 
 
 def test_a_cost_that_varies_puts_either_of_two_like_models_on_the_front():
@@ -62,6 +75,14 @@ def test_a_model_with_one_seed_has_no_probability_and_competes():
     assert found[2] < 0.1
     assert math.isnan(found[3])
     assert np.isnan(front_probabilities(accuracies[1:2], costs[1:2])).all()
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_what_is_told_with_90_percent_is_so_as_often_where_models_differ_as_seeds_do(seeds):
+    told, true = told_and_true((1, 1), 1.0, seeds, experiments=1_200)
+    sure = np.abs(told - 0.5) >= 0.4
+    assert sure.mean() > 0.1
+    assert ((told > 0.5) == true)[sure].mean() > 0.94
 
 
 def test_it_is_the_same_each_time():

@@ -72,13 +72,22 @@ def smallest_p(values: np.ndarray) -> np.ndarray:
     return np.nanmin(holm(welch_tests(values[:, first], values[:, second]).p), axis=1)
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("one", "other"), [(0.0015, 0.0015), (0.001, 0.004), (0.0015, 0.0225)])
+def test_two_seeds_find_a_difference_of_equal_models_in_at_most_6_percent(one, other):
+    # Where one model varies fifteen times as much as the other, Welch's test is off its level the most.
+    values = runs((one, other), 2, experiments=10 * EXPERIMENTS)
+    found = welch_tests(values[:, 0], values[:, 1])
+    assert (found.p < 0.05).mean() < 0.067
+    assert (np.abs(found.difference) <= found.half_width).mean() > 0.933
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("sds", [EQUAL, ONE_NOISY, FOUND], ids=["equal", "one noisy", "found"])
 def test_equal_models_are_split_into_tiers_in_less_than_5_percent(seeds, sds):
     # Ten times as many: the rate is close to 5 %, and 2,000 tell it to half a percent only.
     values = runs(sds, seeds, experiments=10 * EXPERIMENTS)
     split = smallest_p(values) < 0.05
-    assert 0.02 < split.mean() < 0.05
+    assert (0.01 if seeds == 2 else 0.02) < split.mean() < 0.052
     tiers = [rank(one, [seeds] * 5).tiers for one in values[:EXPERIMENTS]]
     assert [found != ["a"] * 5 for found in tiers] == split[:EXPERIMENTS].tolist()
 

@@ -35,7 +35,7 @@ METHOD = (
     "settings are the same besides. Ratios across machines are shown on purpose, and marked.",
     "Differences in accuracy are tested over the seeds of both sides, which are not paired across folders: training "
     "amplifies the smallest difference in arithmetic until little of a seed's own is left. Holm's correction keeps the "
-    "chance of even one false separation in a table at 5 % or less.",
+    "chance of even one false separation in a table at about 5 % or less.",
     "A seed's trial that did not end ok enters no mean.",
 )
 

@@ -51,6 +51,8 @@ class TestTradeoff:
             "test accuracy 91.00 % ± 12.71 (95 % interval, n=2)",
             "MACs of one forward pass (millions): 90.00",
         ]
+        assert text.split("<br>")[-1].startswith("on the front of the true means with a probability of ")
+        assert found["small"]["hovertext"][0].endswith("<br>cheapest: on the front by definition")
 
     def test_the_front_is_of_those_that_none_beats(self, tmp_path: Path) -> None:
         models = {"a": (0.8, 10), "b": (0.7, 20), "c": (0.9, 30)}
