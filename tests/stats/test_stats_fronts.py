@@ -77,12 +77,18 @@ def test_a_model_with_one_seed_has_no_probability_and_competes():
     assert np.isnan(front_probabilities(accuracies[1:2], costs[1:2])).all()
 
 
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.04), (3, 0.08), (5, 0.11)])
+def test_of_models_that_are_as_good_few_are_told_with_95_percent_to_be_or_not_to_be_on_the_front(seeds, most):
+    told, _ = told_and_true((1, 1), 0.0, seeds, experiments=800)
+    assert (np.abs(told - 0.5) >= 0.45).mean() < most
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_what_is_told_with_90_percent_is_so_as_often_where_models_differ_as_seeds_do(seeds):
-    told, true = told_and_true((1, 1), 1.0, seeds, experiments=1_200)
+    told, true = told_and_true((1, 1), 1.0, seeds, experiments=800)
     sure = np.abs(told - 0.5) >= 0.4
     assert sure.mean() > 0.1
-    assert ((told > 0.5) == true)[sure].mean() > 0.94
+    assert ((told > 0.5) == true)[sure].mean() > 0.9
 
 
 def test_it_is_the_same_each_time():
