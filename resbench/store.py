@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from resbench.errors import InputError, NothingMeasuredError, StorageError
 from resbench.frames import collect, planned_record
 from resbench.migrations import upgrade
-from resbench.schema import SCHEMA_VERSION, STATUSES, Hits
+from resbench.schema import SCHEMA_VERSION, Hits
 from resbench.schema.events import check_event
 
 if TYPE_CHECKING:
@@ -178,13 +178,17 @@ class Store:
         return [*self.read()]
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Reads the events in order and keeps none of them in memory.
+        """Reads the events in order, whatever they hold, and keeps none of them in memory.
 
         A torn last line (the machine lost power while writing it) is left out with a warning.
 
         Raises:
             InputError: A line before the last is not JSON, or was written by a newer resbench.
         """
+        return (event for _, event in self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields each event with the number of its line."""
         with self.path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
@@ -206,28 +210,25 @@ class Store:
                         f"{self.path}, line {number}: written with schema version {version}; this resbench "
                         f"reads up to {SCHEMA_VERSION}. Read it with a newer resbench."
                     )
-                yield upgrade(event)
+                yield number, upgrade(event)
 
-    def checked(self, *, whole: bool = True) -> Iterator[dict[str, Any]]:
+    def checked(self) -> Iterator[dict[str, Any]]:
         """Reads the events as :meth:`read` does, and refuses one that does not hold what its kind must.
-
-        Args:
-            whole: See :func:`~resbench.schema.events.check_event`.
 
         Raises:
             InputError: As :meth:`read`, or such an event.
         """
-        for number, event in enumerate(self.read(), start=1):
+        for number, event in self._numbered():
             try:
-                check_event(event, STATUSES, whole=whole)
+                check_event(event)
             except ValueError as error:
-                raise InputError(f"{self.path}, record {number}: not a resbench record ({error}).") from error
+                raise InputError(f"{self.path}, line {number}: not a resbench record ({error}).") from error
             yield event
 
     def standing(self) -> Standing:
         """Returns what a run that goes on here must know, in one pass over the events."""
         standing = Standing({}, None, set())
-        for event in self.checked(whole=False):
+        for event in self.checked():
             if event["event"] == "trial":
                 standing.statuses[event["trial_id"]] = event["status"]
                 if event["status"] == "ok" and event.get("device_name"):

@@ -97,8 +97,8 @@ def noise_floors(*folders: Results) -> dict[str, float]:
     floors: dict[str, float] = {}
     for folder in folders:
         for event in folder.noise_floors:
-            for column, value in event.get("relative", {}).items():
-                if value is not None and math.isfinite(value):
+            for column, value in event["relative"].items():
+                if value is not None:
                     floors[column] = max(floors.get(column, 0.0), abs(value))
     return floors
 

@@ -172,7 +172,7 @@ def _recorded(plan: Plan, folder: Path) -> dict[Trial, list[dict[str, Any]]]:
     if not (folder / RECORDS).is_file():
         return {}
     planned = {trial.trial_id: replace(trial, seed=0) for trial in plan.trials}
-    last = {event["trial_id"]: event for event in Store(folder).checked(whole=False) if event["event"] == "trial"}
+    last = {event["trial_id"]: event for event in Store(folder).checked() if event["event"] == "trial"}
     rows: dict[Trial, list[dict[str, Any]]] = {}
     for trial_id, row in last.items():
         if trial_id in planned and row["status"] == "ok" and row.get("wall_s") is not None:

@@ -89,7 +89,7 @@ def _plan_of(folder: Path, trial_id: str) -> tuple[Trial, dict[str, Any]]:
     suite: dict[str, Any] = {}
     told: tuple[dict[str, Any], dict[str, Any]] | None = None
     latest: tuple[dict[str, Any], dict[str, Any]] | None = None
-    for event in Store(folder).read():
+    for event in Store(folder).checked():
         if event["event"] == "suite":
             suite = {key: value for key, value in event.items() if key != "trials"}
             planned = next((trial for trial in event["trials"] if trial["trial_id"] == trial_id), None)

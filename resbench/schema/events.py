@@ -1,128 +1,197 @@
-"""What a stored event must hold before anything is made of it: a results folder may come from anyone."""
+"""What a stored event must hold before anything is made of it: a results folder may come from anyone.
+
+Each kind of event has one model. Fields that a model does not name are left alone, and so are kinds that have none: a
+younger resbench may have written them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
-from resbench.schema.hits import Hits
-from resbench.schema.rows import EpochRecord, ProfileRecord, TrialRecord
-from resbench.schema.trial import EngineSettings, Trial
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, create_model, model_validator
 
-_LARGEST = 1e100
-"""More than any quantity here; the square of it is still a number."""
+from resbench.inputs import Inputs
+from resbench.schema import STATUSES, EngineSettings, EpochRecord, Hits, ProfileRecord, Trial, TrialRecord
 
-_IS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "bool": lambda value: isinstance(value, bool),
-    "int": lambda value: type(value) is int and -(2**63) <= value < 2**63,
-    "float": lambda value: type(value) in (int, float) and abs(value) <= _LARGEST,
-    "list[str]": lambda value: isinstance(value, list) and all(isinstance(entry, str) for entry in value),
+Text = InstanceOf[str]  # pydantic's own str refuses half of a surrogate pair, which a path may hold
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # fits the frames that it is put into
+Quantity = Annotated[float, Field(ge=-1e100, le=1e100, allow_inf_nan=False)]  # its square is still a number
+_KINDS: dict[Any, Any] = {str: Text, int: Whole, float: Quantity, list[str]: list[Text]}
+
+
+class _Fields(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+
+class _Named(_Fields):
+    name: Text
+
+
+def _model_of(record: type, needed: Iterable[str], *, extra: Literal["ignore", "forbid"] = "ignore", **own: Any) -> Any:
+    """Makes a model of a dataclass.
+
+    Args:
+        record: The dataclass.
+        needed: Fields that must have a value; the others may be empty or left out.
+        extra: ``forbid`` if the dataclass is rebuilt from all that is there.
+        own: Types of fields in place of the dataclass's.
+    """
+    kinds = {**get_type_hints(record), **own}
+    columns: dict[str, Any] = {}
+    for name, hint in kinds.items():
+        kind = next((ours for theirs, ours in _KINDS.items() if hint in (theirs, theirs | None)), hint)
+        columns[name] = (kind, ...) if name in needed else (kind | None, None)
+    return create_model(record.__name__, __config__=ConfigDict(strict=True, extra=extra), **columns)
+
+
+def _required(record: type) -> list[str]:
+    return [column.name for column in fields(record) if column.default is column.default_factory is MISSING]
+
+
+_Engine = _model_of(EngineSettings, _required(EngineSettings), extra="forbid")
+_Plan = _model_of(
+    Trial,
+    ("trial_id", *_required(Trial)),
+    extra="forbid",
+    trial_id=str,
+    input=Annotated[list[Whole], Field(min_length=3, max_length=3)],
+    engine=_Engine,
+)
+
+
+_Inputs = _model_of(
+    Inputs,
+    (),
+    extra="forbid",
+    data_dir=str,
+    resize=Annotated[list[Whole], Field(min_length=2, max_length=2)],
+    imports=list[str],
+)
+
+
+class _Suite(_Named):
+    """What readers of a stored suite take from it; arms and questions are checked where they are read."""
+
+    dataset: Text | None = None
+    fallback_dataset: Text | None = None
+    weights: Text | None = None
+    run: dict[Text, Any] = {}
+
+
+class _Arm(_Named):
+    trial_ids: list[Text]
+
+
+class _SuiteEvent(_Fields):
+    trials: list[_Plan]  # type: ignore[valid-type]
+    notices: list[Text] = []
+    suite: _Suite = _Suite(name="")
+    inputs: _Inputs | None = None  # type: ignore[valid-type]
+    arms: list[_Arm] = []
+
+
+class _Start(_Fields):
+    trial: _Plan  # type: ignore[valid-type]
+    started_at: Text
+
+
+class _Training(_Fields):
+    trial_id: Text
+    steps: Whole
+
+
+class _Hits(_Fields):
+    trial_id: Text
+    images: Whole
+    bits: Text
+
+    @model_validator(mode="after")
+    def _fit(self) -> _Hits:
+        Hits.from_dict({"images": self.images, "bits": self.bits})
+        return self
+
+
+class _Telemetry(_Fields):
+    trial_id: Text
+    name: Text | None = None
+    seconds: Quantity | None = None
+    samples: Whole | None = None
+    clock_mhz_mean: Quantity | None = None
+    clock_mhz_min: Quantity | None = None
+    clock_mhz_max: Quantity | None = None
+    temperature_c_max: Quantity | None = None
+    power_w_mean: Quantity | None = None
+    throttle_reasons: list[Text] | None = None
+    other_processes: Whole | None = None
+    other_load: Quantity | None = None
+    sampling_s: Quantity | None = None
+    verdict: Text | None = None
+    reasons: list[Text] = []
+
+
+class _Reading(_Named):
+    expected: Quantity | None
+    measured: Quantity | None
+    unit: Text
+    tolerance: Quantity | None
+    ok: bool
+
+
+class _Ruler(_Fields):
+    device_name: Text
+    precision: Text
+    ok: bool
+    readings: list[_Reading]
+
+
+class _NoiseFloor(_Fields):
+    trial_id: Text | None = None
+    model: Text | None = None
+    device_name: Text | None = None
+    first: dict[Text, Quantity | None] = {}
+    again: dict[Text, Quantity | None] = {}
+    relative: dict[Text, Quantity | None]
+    verdict: Text | None = None
+    verdict_reasons: list[Text] = []
+
+
+_EVENTS: dict[str, Any] = {
+    "suite": _SuiteEvent,
+    "ruler": _Ruler,
+    "start": _Start,
+    "training": _Training,
+    "epoch": _model_of(EpochRecord, ("trial_id", "steps")),
+    "profile": _model_of(ProfileRecord, ()),
+    "trial": _model_of(TrialRecord, (*_required(TrialRecord), "weights", "status"), status=Literal[STATUSES]),
+    "hits": _Hits,
+    "telemetry": _Telemetry,
+    "noise_floor": _NoiseFloor,
 }
-"""Whether a JSON value is one of a column's type; a number fits the frames that it is put into."""
+"""What each kind of event must hold, in the order in which a run writes them."""
 
 
-def _types(record: type) -> dict[str, str]:
-    """Returns the type of each column, by name."""
-    return {column.name: str(column.type).removesuffix(" | None") for column in fields(record)}
-
-
-def _required(column: Field[Any]) -> bool:
-    """Says whether every trial's record has this column: its identity."""
-    return column.default is MISSING and column.default_factory is MISSING
-
-
-_COLUMNS = {"trial": _types(TrialRecord), "epoch": _types(EpochRecord), "profile": _types(ProfileRecord)}
-_IDENTITY = (*(column.name for column in fields(TrialRecord) if _required(column)), "weights")
-_NEEDED = {
-    "trial": ("trial_id", "status"),
-    "epoch": ("trial_id", "steps"),
-    "profile": (),
-    "training": ("trial_id", "steps"),
-    "hits": ("trial_id",),
-}
-_PLAN = {"trial_id": "str", **{name: kind for name, kind in _types(Trial).items() if kind in _IS}}
-_PLANNED = ("trial_id", *(column.name for column in fields(Trial) if column.name in _PLAN and _required(column)))
-_ENGINE = _types(EngineSettings)
-
-
-def check_event(event: dict[str, Any], statuses: tuple[str, ...], *, whole: bool = True) -> None:
+def check_event(event: dict[str, Any]) -> None:
     """Checks that an event can be put into tables; a kind that is not known is left alone.
 
     Args:
         event: As it was read, upgraded to this schema.
-        statuses: How a trial can end.
-        whole: Whether a trial's record must say which trial it is in full, as its row in a table does; a run that goes
-            on needs to know how it ended, no more.
 
     Raises:
-        ValueError: Something is missing or is of another type; the message names it.
+        ValueError: Something is missing or is of another type; the message names the kind of event and the field.
     """
-    kind = event["event"]
-    if kind in _NEEDED:
-        _check(event, _COLUMNS.get(kind, {"trial_id": "str", "steps": "int"}), needed=_NEEDED[kind])
-    if kind == "trial":
-        _check(event, {}, needed=_IDENTITY if whole else ())
-        if event["status"] not in statuses:
-            raise ValueError(f"status is {short_repr(event['status'])}")
-    elif kind == "hits":
-        _check_hits(event)
-    elif kind == "start":
-        _check_plan(event.get("trial"))
-        _check(event, {"started_at": "str"}, needed=("started_at",))
-    elif kind == "suite":
-        _check_suite(event)
-
-
-def _check(data: Any, kinds: dict[str, str], *, needed: tuple[str, ...] = ()) -> None:
-    """Checks the values that are there; those that are needed must be."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{short_repr(data)} stands where names and values belong")
-    for name in needed:
-        if data.get(name) is None:
-            raise ValueError(f"{name} is missing")
-    for name, kind in kinds.items():
-        value = data.get(name)
-        if value is not None and not _IS[kind](value):
-            raise ValueError(f"{name} is {short_repr(value)}")
-
-
-def _check_plan(data: Any) -> None:
-    """Checks a planned trial."""
-    _check(data, _PLAN, needed=_PLANNED)
-    sides = data.get("input")
-    if not isinstance(sides, list) or len(sides) != 3 or not all(_IS["int"](side) for side in sides):
-        raise ValueError(f"input is {short_repr(sides)}")
-    _check(data.get("engine"), _ENGINE)
+    model = _EVENTS.get(event["event"])
+    if model is None:
+        return
     try:
-        Trial.from_dict(data)
-    except (TypeError, ValueError) as error:  # a name too many, or too few
-        raise ValueError(f"the trial cannot be read: {error}") from error
-
-
-def _check_hits(event: dict[str, Any]) -> None:
-    """Checks the bits of the test images."""
-    try:
-        Hits.from_dict(event)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the hits cannot be read: {error}") from error
-
-
-def _check_suite(event: dict[str, Any]) -> None:
-    """Checks what a run was going to do."""
-    trials, notices, suite = event.get("trials"), event.get("notices", []), event.get("suite")
-    if not isinstance(trials, list):
-        raise ValueError(f"trials is {short_repr(trials)}")
-    for data in trials:
-        _check_plan(data)
-    if not _IS["list[str]"](notices):
-        raise ValueError(f"notices is {short_repr(notices)}")
-    if suite is not None:
-        _check(suite, {"name": "str"}, needed=("name",))
-    arms = event.get("arms", [])
-    if not isinstance(arms, list):
-        raise ValueError(f"arms is {short_repr(arms)}")
-    for arm in arms:
-        _check(arm, {"name": "str", "trial_ids": "list[str]"}, needed=("name", "trial_ids"))
+        model.model_validate(event)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, (event["event"], *fault["loc"])))
+        if fault["type"] == "value_error":
+            raise ValueError(f"{place}: {fault['ctx']['error']}") from error
+        if fault["input"] is None or fault["type"] == "missing":
+            raise ValueError(f"{place} is missing") from error
+        raise ValueError(f"{place} is {short_repr(fault['input'])}") from error

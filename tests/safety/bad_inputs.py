@@ -249,13 +249,46 @@ RECORDS = [
         _record(title, f'{{"schema_version": 2, {text}}}', said)
         for title, text, said in (
             ("a trial without an id", '"event": "trial"', "trial_id is missing"),
-            ("a suite without trials", '"event": "suite"', "trials is None"),
-            ("a suite of nothing", '"event": "suite", "trials": [{}]', "trial_id is missing"),
+            ("a suite without trials", '"event": "suite"', "suite.trials is missing"),
+            ("a suite of nothing", '"event": "suite", "trials": [{}]', "suite.trials.0.model is missing"),
             ("a suite without a name", '"event": "suite", "trials": [], "suite": {}', "name is missing"),
-            ("a notice that is no text", '"event": "suite", "trials": [], "notices": [5]', "notices is [5]"),
+            ("a notice that is no text", '"event": "suite", "trials": [], "notices": [5]', "notices.0 is 5"),
             ("an epoch without steps", '"event": "epoch", "trial_id": "x"', "steps is missing"),
             ("an epoch of a word", '"event": "epoch", "trial_id": "x", "steps": "many"', "steps is 'many'"),
-            ("a start of nothing", '"event": "start"', "None stands where"),
+            ("a start of nothing", '"event": "start"', "start.trial is missing"),
+            (
+                "arms without trials",
+                '"event": "suite", "trials": [], "arms": [{"name": "x"}]',
+                "trial_ids is missing",
+            ),
+            ("inputs of another kind", '"event": "suite", "trials": [], "inputs": {"x": 1}', "suite.inputs.x is 1"),
+            ("a training without steps", '"event": "training", "trial_id": "x"', "training.steps is missing"),
+            ("a profile of a word", '"event": "profile", "macs": "many"', "profile.macs is 'many'"),
+            (
+                "a floor that is a word",
+                '"event": "noise_floor", "relative": "small"',
+                "relative is 'small'",
+            ),
+            (
+                "a floor of words",
+                '"event": "noise_floor", "relative": {"step_ms_p50": "x"}',
+                "step_ms_p50 is 'x'",
+            ),
+            (
+                "a floor without end",
+                '"event": "noise_floor", "relative": {"step_ms_p50": NaN}',
+                "step_ms_p50 is nan",
+            ),
+            (
+                "a ruler without readings",
+                '"event": "ruler", "device_name": "x", "ok": true, "precision": ""',
+                "readings is",
+            ),
+            (
+                "a window of words",
+                '"event": "telemetry", "trial_id": "x", "seconds": "long"',
+                "seconds is 'long'",
+            ),
             ("hits that are not bits", '"event": "hits", "trial_id": "x", "images": 9, "bits": "!"', "hits"),
             ("hits of too few images", '"event": "hits", "trial_id": "x", "images": 9, "bits": "AA=="', "9 images"),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -17,8 +18,13 @@ from hypothesis import strategies as st
 from records import make_epochs, make_record, make_trial
 
 from resbench.frames import collect
-from resbench.schema import SCHEMA_VERSION, STATUSES, EpochRecord, Hits, ProfileRecord, TrialRecord
-from resbench.schema.events import check_event
+from resbench.measure.ruler import Reading, Ruler
+from resbench.measure.telemetry import WindowReport
+from resbench.noise import noise_floor
+from resbench.report.details import noise_words
+from resbench.report.experiments.reading import own_run
+from resbench.schema import SCHEMA_VERSION, STATUSES, Hits, ProfileRecord
+from resbench.schema.events import _EVENTS, check_event
 from resbench.store import Store, load_results
 
 QUICK = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -113,6 +119,9 @@ TRIALS = [make_trial(seed=seed) for seed in range(3)]
 EPOCHS = {trial.trial_id: make_epochs(trial, accuracy=0.5, seconds=1.0, epochs=5) for trial in TRIALS}
 
 
+WINDOW = WindowReport("train", 1.0, 2, 1.0, 1.0, 1.0, None, None, ["idle"], None, 0.1, 0.01, "valid", [])
+
+
 def _event(kind: str, index: int, number: int) -> dict[str, Any]:
     """An event of one of three trials, as a run writes it; what ``number`` says depends on the kind."""
     trial, trial_id = TRIALS[index], TRIALS[index].trial_id
@@ -124,11 +133,26 @@ def _event(kind: str, index: int, number: int) -> dict[str, Any]:
         "trial": lambda: make_record(trial, status=STATUSES[number]),
         "hits": lambda: {"trial_id": trial_id, **Hits.pack(np.ones(number, dtype=bool)).to_dict()},
         "profile": lambda: {**dict.fromkeys(field.name for field in fields(ProfileRecord)), "trial_id": trial_id},
+        "ruler": lambda: Ruler("CPU", "fp32", (Reading("sleep", None, math.nan, "s", None, False),)).to_dict(),
+        "telemetry": lambda: {"trial_id": trial_id, **WINDOW.to_dict()},
+        "noise_floor": lambda: noise_floor(make_record(trial), {**make_record(trial), "reasons": []}),
     }[kind]()
     return {"schema_version": SCHEMA_VERSION, "event": kind, **data}
 
 
-KINDS = ("suite", "start", "training", "epoch", "epoch", "trial", "hits", "profile")
+KINDS = (
+    "ruler",
+    "telemetry",
+    "noise_floor",
+    "suite",
+    "start",
+    "training",
+    "epoch",
+    "epoch",
+    "trial",
+    "hits",
+    "profile",
+)
 ORDERS = st.lists(st.builds(_event, st.sampled_from(KINDS), st.integers(0, 2), st.integers(0, 4)), max_size=25)
 
 
@@ -152,7 +176,7 @@ def test_in_whatever_order_events_come_there_is_one_row_a_trial_and_epochs_only_
     events: list[dict[str, Any]],
 ) -> None:
     for event in events:
-        check_event(event, STATUSES)
+        check_event(event)
     collected = collect(events)
     trials, epochs, profile = collected.trial_frame(), collected.epoch_frame(), collected.profile_frame()
     expected = _last_words(events)
@@ -167,23 +191,19 @@ def test_in_whatever_order_events_come_there_is_one_row_a_trial_and_epochs_only_
 
 # What an event holds -----------------------------------------------------------------------------------------------
 
-COLUMNS = {"trial": TrialRecord, "epoch": EpochRecord, "profile": ProfileRecord}
-CHANGES = st.sampled_from([(kind, field.name) for kind, record in COLUMNS.items() for field in fields(record)])
-SHAPES = st.sampled_from(
-    [
-        *(("suite", name) for name in ("trials", "notices", "suite")),
-        *(("start", name) for name in ("trial", "started_at")),
-        *(("hits", name) for name in ("images", "bits", "trial_id")),
-    ]
-)
+PLACES = [(kind, name) for kind, model in _EVENTS.items() for name in model.model_fields]
 
 
-@given(CHANGES | SHAPES, JSON)
+@given(st.sampled_from(PLACES), JSON)
 @example(("trial", "params"), 2**63)
 @example(("trial", "test_accuracy"), 1e308)
 @example(("trial", "test_accuracy"), 10**400)
 @example(("trial", "weights"), None)
 @example(("suite", "trials"), [{}])
+@example(("suite", "suite"), None)
+@example(("suite", "inputs"), {"resize": 5})
+@example(("noise_floor", "relative"), {"step_ms_p50": "x"})
+@example(("noise_floor", "relative"), ["step_ms_p50"])
 @QUICK
 def test_an_event_with_anything_in_one_place_is_refused_or_makes_tables(
     tmp_path: Path, place: tuple[str, str], value: Any
@@ -195,16 +215,31 @@ def test_an_event_with_anything_in_one_place_is_refused_or_makes_tables(
     store.append(kind, {key: entry for key, entry in changed.items() if key not in {"event", "schema_version"}})
     results, refusal = try_out(lambda: load_results(store.folder))
     if results is None:
-        assert f"{store.path}, record 2: not a resbench record" in refusal
+        assert f"{store.path}, line 2: not a resbench record" in refusal
     else:
         assert len(results.trials) >= 1
         store.derive()
+        assert noise_words(results)
+        assert own_run(results) is None
 
 
-@pytest.mark.parametrize("kind", [*COLUMNS, "suite", "start", "hits"])
+@pytest.mark.parametrize("kind", _EVENTS)
+@pytest.mark.parametrize(
+    ("value", "fits"), [("x", "str"), (True, "bool"), (1e300, None), ([[]], None), ({"x": [{}]}, None)], ids=str
+)
+def test_each_kind_of_event_with_something_else_in_any_place_is_refused(
+    kind: str, value: Any, fits: str | None
+) -> None:
+    for name, field in _EVENTS[kind].model_fields.items():
+        if fits is None or fits not in str(field.annotation):
+            with pytest.raises(ValueError, match=rf"^{kind}\.{name}"):
+                check_event({**_event(kind, 0, 1), name: value})
+
+
+@pytest.mark.parametrize("kind", _EVENTS)
 def test_what_a_run_writes_passes(kind: str) -> None:
-    check_event(_event(kind, 0, 1), STATUSES)
+    check_event(_event(kind, 0, 1))
 
 
 def test_a_kind_of_event_that_is_not_known_is_left_alone() -> None:
-    check_event({"schema_version": SCHEMA_VERSION, "event": "weather", "trial_id": []}, STATUSES)
+    check_event({"schema_version": SCHEMA_VERSION, "event": "weather", "trial_id": []})

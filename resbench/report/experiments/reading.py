@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from resbench.compare.metrics import noise_floors
 from resbench.errors import InputError, NothingMeasuredError
 from resbench.experiment import Arm
 from resbench.report.experiments.runs import ArmRun, ExperimentRun
@@ -84,7 +85,7 @@ def run_of(name: str, experiment: Experiment, results: Results) -> ExperimentRun
         arms,
         rest,
         notices,
-        _floors(results.noise_floors),
+        noise_floors(results),
         results.trials,
     )
 
@@ -125,23 +126,12 @@ def _asks_for(arm: Arm, suite: Mapping[str, Any], row: Mapping[str, Any]) -> boo
 def _classes(folder: Path) -> dict[str, int]:
     """Returns the width of the logits of each planned trial; the tables do not have it."""
     found: dict[str, int] = {}
-    for event in Store(folder).read():
+    for event in Store(folder).checked():
         plans: Iterable[dict[str, Any]] = event["trials"] if event["event"] == "suite" else ()
         if event["event"] == "start":
             plans = (event["trial"],)
         found |= {plan["trial_id"]: plan["num_classes"] for plan in plans if plan["num_classes"] > 0}
     return found
-
-
-def _floors(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns the largest noise floor that was measured of each column."""
-    floors: dict[str, float] = {}
-    for event in events:
-        relative = event.get("relative")
-        for column, value in relative.items() if isinstance(relative, dict) else ():
-            if isinstance(value, int | float):
-                floors[column] = max(floors.get(column, 0.0), abs(value))
-    return floors
 
 
 def _wants_pretraining(asked: Arm | None, suite: Mapping[str, Any], rows: list[dict[str, Any]]) -> bool:
