@@ -136,6 +136,7 @@ class SuiteRun:
             {
                 "suite": plan.suite.model_dump(),
                 "inputs": plan.inputs.to_dict(),
+                "data": plan.data or None,
                 "notices": plan.notices,
                 "arms": [
                     {"name": name, "trial_ids": [trial.trial_id for trial in trials]}

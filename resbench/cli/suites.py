@@ -28,6 +28,7 @@ from resbench.planning.fitting import some_of
 from resbench.planning.plan import Plan, plan_suite
 from resbench.registry import faults
 from resbench.report import write_collection_page, write_report
+from resbench.report.details import describe_data
 from resbench.run import open_run
 from resbench.schema import Trial, format_input
 from resbench.suite import load_suite
@@ -170,11 +171,12 @@ def print_plan(plan: Plan, folder: Path, *, warnings: bool = True) -> None:
     several = f"{engine.devices} x " if engine.devices > 1 else ""
     models = list(dict.fromkeys(trial.model for trial in plan.trials))
     what = count(len(plan.arms), "arm") if plan.arms else count(len(models), "model")
+    width = "" if first.num_classes == plan.data["classes"] else f"{first.num_classes} logits, "
     rows = {
         "suite": f"{suite.name}  {suite.description}".rstrip(),
         "models": some_of(models, limit=SHOWN_MODELS),
         "trials": f"{len(plan.trials):,} ({what} x {count(len(suite.seed_list), 'seed')})",
-        "dataset": f"{first.dataset}  ({format_input(first.input)}, {first.num_classes} classes, "
+        "dataset": f"{first.dataset}  ({format_input(first.input)}, {describe_data(plan.data)}, {width}"
         f"sha256 {first.dataset_fingerprint[:12]})",
         **({f"arm {name}": _training(trials[0], model=True) for name, trials in plan.arms.items()}),
         **({} if plan.arms else {"training": _training(first)}),

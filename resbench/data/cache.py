@@ -8,6 +8,7 @@ is made anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,6 +28,8 @@ from resbench.untrusted import user_path
 
 FORMAT_VERSION = 1
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+IMAGE_HASHES = "image_hashes.npy"
+"""Beside them in an entry. What an older resbench wrote gets it the first time that it is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,13 @@ class Decoded:
             digest.update(f"{name}{list(array.shape)}".encode())
             digest.update(array.data)
         return digest.hexdigest()
+
+    @cached_property
+    def image_hashes(self) -> np.ndarray:
+        """uint64 ``[N + M]``: equal for images whose pixels are; first those of the training images."""
+        both = (np.ascontiguousarray(images) for images in (self.train_images, self.test_images))
+        digests = b"".join(hashlib.blake2b(image, digest_size=8).digest() for images in both for image in images)
+        return np.frombuffer(digests, dtype="<u8")
 
     def check(self) -> None:
         """Checks what a fingerprint says nothing of, where the arrays come from a file.
@@ -121,7 +131,22 @@ def load(entry: Path, contents: str, report: Callable[[str], None]) -> Decoded |
         report(f"decoding again: the cached copy in {entry} cannot be used ({error})")
         shutil.rmtree(entry, ignore_errors=True)
         return None
+    vars(decoded)["image_hashes"] = _image_hashes(entry, decoded)
     return decoded
+
+
+def _image_hashes(entry: Path, decoded: Decoded) -> np.ndarray:
+    """Reads the hashes of an entry's images, or makes and keeps them; nothing but a warning depends on them."""
+    path = entry / IMAGE_HASHES
+    with contextlib.suppress(Exception):  # as in load
+        stored = np.load(path, allow_pickle=False)
+        if stored.dtype == np.uint64 and stored.shape == (len(decoded.train_labels) + len(decoded.test_labels),):
+            return stored
+    with contextlib.suppress(OSError):
+        draft = path.with_name(f".{os.getpid()}.npy")
+        np.save(draft, decoded.image_hashes, allow_pickle=False)
+        draft.replace(path)
+    return decoded.image_hashes
 
 
 def save(entry: Path, decoded: Decoded, *, name: str, contents: str, report: Callable[[str], None]) -> None:
@@ -152,6 +177,7 @@ def save(entry: Path, decoded: Decoded, *, name: str, contents: str, report: Cal
             draft.mkdir()
             for array in ARRAYS:
                 np.save(draft / f"{array}.npy", getattr(decoded, array), allow_pickle=False)
+            np.save(draft / IMAGE_HASHES, decoded.image_hashes, allow_pickle=False)
             (draft / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
             shutil.rmtree(entry, ignore_errors=True)
             try:

@@ -23,11 +23,12 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from resbench.data import cache as decoded_cache
 from resbench.data import decoding, downloads, imagefiles, shapes10, variants
@@ -40,6 +41,7 @@ from resbench.untrusted import user_path
 
 __all__ = ["Dataset", "DatasetUnavailableError", "Split", "dataset_name", "load_dataset"]
 
+SHOWN = 3  # images that a remark names
 HISTOGRAM_CHUNK = 4096  # images counted at a time, to keep bincount's 8-byte copies small
 
 
@@ -77,6 +79,13 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     fingerprint: str
+    look: Callable[[], list[str]] = list
+    """Finds what :attr:`remarks` has."""
+
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What its user must know, such as images that are trained on and tested on; found when it is asked for."""
+        return self.look()
 
     @property
     def num_classes(self) -> int:
@@ -129,6 +138,7 @@ class _Source:
     identity: tuple[object, ...]
     contents: str
     read: Callable[[tuple[int, int] | None], Decoded]
+    files: ImageFiles | None = None
 
 
 def load_dataset(
@@ -170,7 +180,9 @@ def load_dataset(
 
     def finish(decoded: Decoded) -> Dataset:
         kept = variants.make_variant(decoded, channels=channels, train_images=train_images, test_images=test_images)
-        return _dataset(variants.variant_name(name, decoded, kept), kept)
+        labels, counts = (decoded.train_labels, decoded.test_labels), (train_images, test_images)
+        look = partial(_remarks, decoded.image_hashes, labels, counts, source.files)  # holds no pixels
+        return _dataset(variants.variant_name(name, decoded, kept), kept, look)
 
     def entry(size: tuple[int, int] | None) -> Path:
         return decoded_cache.entry_path(name, (*source.identity, size))
@@ -223,7 +235,7 @@ def _find(spec: str, data_dir: Path) -> _Source:
             "Make it readable, or remove it from the dataset."
         ) from error
     where = (kind, *(str(path.resolve()) for path in paths))
-    return _Source(where, contents, lambda size: _read_files(files, size))
+    return _Source(where, contents, lambda size: _read_files(files, size), files)
 
 
 def _read_files(files: ImageFiles, resize: tuple[int, int] | None) -> Decoded:
@@ -233,7 +245,59 @@ def _read_files(files: ImageFiles, resize: tuple[int, int] | None) -> Decoded:
     return Decoded(files.classes, pixels[:split], labels[:split], pixels[split:], labels[split:], resized)
 
 
-def _dataset(name: str, decoded: Decoded) -> Dataset:
+def _remarks(
+    hashes: NDArray[np.uint64],
+    labels: tuple[NDArray[np.int64], NDArray[np.int64]],
+    counts: tuple[int | None, int | None],
+    files: ImageFiles | None,
+) -> list[str]:
+    """Says which files are ignored, which test images are trained on, and which images are trained on with two labels.
+
+    Only images that are equal in every pixel are found: of another size, or compressed again, a picture is another.
+
+    Args:
+        hashes: Of all images, see :attr:`~resbench.data.cache.Decoded.image_hashes`.
+        labels: Of the training and of the test images.
+        counts: How many training and test images are kept; None for all.
+        files: Those that they were read from, if they were; else they are called by their number.
+    """
+    train, test = (
+        np.arange(len(each)) if (chosen := variants.chosen(each, count)) is None else chosen
+        for each, count in zip(labels, counts, strict=True)
+    )
+
+    def name(split: int, number: int) -> str:
+        if files is None:
+            return f"{('training', 'test')[split]} image {number}"
+        return files.name((files.train, files.test)[split][number])
+
+    def shown(split: int, numbers: NDArray[np.int64], twins: NDArray[np.int64]) -> str:
+        pairs = [
+            f"{name(split, one)} is {name(0, two)}" for one, two in zip(numbers[:SHOWN], twins[:SHOWN], strict=True)
+        ]
+        return ", ".join(pairs) + (", ..." if len(numbers) > SHOWN else "")
+
+    order = train[np.argsort(hashes[train], kind="stable")]
+    trained, tested = hashes[order], hashes[len(labels[0]) + test]
+    twins = order[np.searchsorted(trained, tested).clip(max=len(order) - 1)]
+    both = hashes[twins] == tested
+    differ = (trained[1:] == trained[:-1]) & np.diff(labels[0][order]).astype(bool)
+    said = [files.remark] if files and files.remark else []
+    if both.any():
+        said.append(
+            f"{both.sum():,} of {len(tested):,} test images are also trained on, pixel for pixel: "
+            f"{shown(1, test[both], twins[both])}. Test accuracy counts what was learned by heart. Remove them from "
+            "one of the two."
+        )
+    if differ.any():
+        said.append(
+            f"{differ.sum():,} training images are there again with another label, pixel for pixel: "
+            f"{shown(0, order[1:][differ], order[:-1][differ])}. Remove the wrong ones."
+        )
+    return said
+
+
+def _dataset(name: str, decoded: Decoded, look: Callable[[], list[str]] = list) -> Dataset:
     train = Split(torch.from_numpy(decoded.train_images), torch.from_numpy(decoded.train_labels))
     test = Split(torch.from_numpy(decoded.test_images), torch.from_numpy(decoded.test_labels))
-    return Dataset(name, train, test, decoded.classes, decoded.fingerprint)
+    return Dataset(name, train, test, decoded.classes, decoded.fingerprint, look)

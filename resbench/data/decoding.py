@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,12 @@ from PIL import Image
 
 from resbench.errors import InputError
 
-IMAGE_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+COMMON_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # tried before the others
+NOT_READ = frozenset(
+    # EPS runs Ghostscript, on a program that the file holds. WMF draws through Windows. IPTC, FPX and MIC hold a file
+    # of another format, which Pillow opens whatever it is. BUFR, GRIB, HDF5 and MPEG are recognised and not decoded.
+    {"EPS", "WMF", "IPTC", "FPX", "MIC", "BUFR", "GRIB", "HDF5", "MPEG"}
+)
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to 8 bits without a word
 CHUNK = 256  # images a task of the thread pool
 SMALL_PIXELS = 64 * 64  # up to this, most of the work is Python's own and threads only hinder each other
@@ -38,6 +44,24 @@ class _Target:
 
 class _MixedError(Exception):
     """An image is not like the first one."""
+
+
+@cache
+def image_suffixes() -> dict[str, str]:
+    """Returns the suffixes that the installed Pillow reads, in lower case with their dot, and the format of each."""
+    formats = {suffix: "JPEG" if name == "MPO" else name for suffix, name in Image.registered_extensions().items()}
+    return {suffix: name for suffix, name in formats.items() if name in Image.OPEN and name not in NOT_READ}
+
+
+@cache
+def _formats(suffix: str) -> tuple[str, ...]:
+    """Returns what a file may hold: any format that has a mark of its own, whatever the suffix says.
+
+    TGA has none, and nearly any bytes may pass for it: such a format is tried only under its own suffix.
+    """
+    own = image_suffixes().get(suffix)
+    others = (name for name in sorted({*image_suffixes().values()}) if Image.OPEN[name][1] is not None)
+    return tuple(dict.fromkeys((*COMMON_FORMATS, *others, *((own,) if own else ()))))
 
 
 def decode(paths: list[Path], resize: tuple[int, int] | None) -> tuple[np.ndarray, bool]:
@@ -133,7 +157,7 @@ def _mode(image: Image.Image) -> str:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An open image; whatever a broken file makes Pillow raise becomes an error that names the file."""
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        with Image.open(path, formats=_formats(path.suffix.lower())) as image:
             yield image
     except (_MixedError, InputError, MemoryError):
         raise

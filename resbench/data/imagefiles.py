@@ -6,15 +6,15 @@ import hashlib
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from resbench.data.decoding import image_suffixes
 from resbench.errors import InputError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 
 
 class ImageFile(NamedTuple):
@@ -31,6 +31,21 @@ class ImageFiles:
     classes: tuple[str, ...]
     train: list[ImageFile]
     test: list[ImageFile]
+    root: Path
+    """What messages call the images by is relative to it."""
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Files in the folders that are no images of the dataset, by suffix or by why."""
+
+    def name(self, image: ImageFile) -> str:
+        """What messages call an image."""
+        return str(image.path.relative_to(self.root) if image.path.is_relative_to(self.root) else image.path)
+
+    @property
+    def remark(self) -> str | None:
+        """Says what is ignored; None if nothing is."""
+        total = self.ignored.total()
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in (+self.ignored).most_common())
+        return f"{total:,} {'file' if total == 1 else 'files'} of the dataset ignored: {kinds}." if total else None
 
     def digest(self) -> str:
         """sha256 over every file's split, path, label, size in bytes and time of change.
@@ -52,7 +67,8 @@ class ImageFiles:
 def list_folder(root: Path) -> ImageFiles:
     """Lists ``root/train/<class>/`` and ``root/test/<class>/``; classes are numbered in alphabetical order.
 
-    Images may lie deeper inside a class folder. Files without an image suffix and hidden files are skipped.
+    Images may lie deeper inside a class folder, and behind links to folders. Hidden files and those whose suffix Pillow
+    does not read are ignored, and counted.
 
     Raises:
         InputError: A folder is missing, or a class is empty or only in one of the two, or a link puts an
@@ -67,14 +83,16 @@ def list_folder(root: Path) -> ImageFiles:
             f"{root} has no {' and no '.join(f'{name}/' for name in missing)} (it holds: {there}). "
             "The layout is train/<class>/* and test/<class>/*."
         )
-    train, test = _class_folders(root / "train"), _class_folders(root / "test")
+    ignored: Counter[str] = Counter()
+    train, test = _class_folders(root / "train", ignored), _class_folders(root / "test", ignored)
     if train != test:
         raise InputError(
             f"train/ and test/ in {root} have different classes "
             f"(only in train: {_names(set(train) - set(test))}; only in test: {_names(set(test) - set(train))}). "
             "Give both the same class folders."
         )
-    files = ImageFiles(tuple(train), _split_files(root / "train", train), _split_files(root / "test", test))
+    trained_on, tested_on = (_split_files(root / split, train, ignored) for split in ("train", "test"))
+    files = ImageFiles(tuple(train), trained_on, tested_on, root, ignored)
     trained = {_regular_file(path): path for path, _ in files.train}
     for path, _ in files.test:
         if (file := _regular_file(path)) is not None and file in trained:
@@ -85,33 +103,63 @@ def list_folder(root: Path) -> ImageFiles:
     return files
 
 
-def _class_folders(split: Path) -> list[str]:
-    names = sorted(path.name for path in split.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _class_folders(split: Path, ignored: Counter[str]) -> list[str]:
+    names = []
+    for path in sorted(split.iterdir()):
+        if not path.is_dir():
+            is_image = path.suffix.lower() in image_suffixes() and path.exists()
+            _ignore(path, ignored, why="outside of class folders" if is_image else None)
+        elif not path.name.startswith("."):
+            names.append(path.name)
     if not names:
         raise InputError(f"{split} has no class folders. The layout is {split.name}/<class>/*.")
     return names
 
 
-def _split_files(split: Path, classes: list[str]) -> list[ImageFile]:
+def _split_files(split: Path, classes: list[str], ignored: Counter[str]) -> list[ImageFile]:
     files: list[ImageFile] = []
     for label, name in enumerate(classes):
-        paths = sorted(_image_paths(split / name))
+        paths = sorted(_image_paths(split / name, ignored))
         if not paths:
             raise InputError(
-                f"{split / name} has no images (of {', '.join(sorted(IMAGE_SUFFIXES))}). "
+                f"{split / name} has no images (of {', '.join(sorted(image_suffixes()))}). "
                 "Put some there, or remove the class from both train/ and test/."
             )
         files += [ImageFile(path, label) for path in paths]
     return files
 
 
-def _image_paths(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield path
+def _image_paths(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
+    """Yields the images below a class folder, those behind links too; each folder is entered once.
+
+    Links wait until everything else was seen, so that an image keeps the path that it has without them.
+    """
+    seen: set[Path] = set()
+    waiting = [folder]
+    while waiting:
+        for parent, folders, names in os.walk(waiting.pop(0), onerror=_fail):
+            here, real = Path(parent), Path(parent).resolve()
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            links = sorted(here / name for name in folders if (here / name).is_symlink())
+            waiting += [link for link in links if not real.is_relative_to(link.resolve())]  # else it leads back here
+            hidden = any(part.startswith(".") for part in here.relative_to(folder).parts)
+            for path in map(here.joinpath, names):
+                if hidden or path.name.startswith(".") or path.suffix.lower() not in image_suffixes():
+                    _ignore(path, ignored, why="hidden" if hidden else None)
+                else:
+                    yield path
+
+
+def _ignore(path: Path, ignored: Counter[str], *, why: str | None = None) -> None:
+    """Counts a file that is left out; a hidden one only if it looks like an image."""
+    suffix = path.suffix.lower()
+    if why == "hidden" or path.name.startswith("."):
+        ignored["hidden"] += suffix in image_suffixes()
+    else:
+        ignored[why or ("broken links" if not path.exists() else suffix or "without suffix")] += 1
 
 
 def _fail(error: OSError) -> None:
@@ -130,8 +178,8 @@ def list_filelists(train_list: Path, test_list: Path) -> ImageFiles:
 
     The label is the last field, so a path may contain spaces; a relative path starts at its list's folder.
     Labels are the numbers 0..K-1, or words, which are numbered in alphabetical order. A class may be missing from
-    the test list (nothing is then said of it), not from the training list. Blank lines and lines that start with
-    ``#`` are skipped.
+    the test list (nothing is then said of it), not from the training list. Every line is an image unless it is blank:
+    a list has no comments, for a path may begin with any character.
 
     An image may be named again in the training list, with the same label: it is then seen as many times an epoch.
     Anywhere else a second naming is refused, links and other spellings of its path included. Copies are files of
@@ -148,6 +196,7 @@ def list_filelists(train_list: Path, test_list: Path) -> ImageFiles:
         classes,
         [ImageFile(line.path, index[line.label]) for line in train],
         [ImageFile(line.path, index[line.label]) for line in test],
+        train_list.parent,
     )
 
 
@@ -163,17 +212,18 @@ def _read_list(path: Path) -> list[_Line]:
     lines = []
     # Not splitlines(): it also breaks at characters that a path may hold, and would miscount lines.
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
+        if not line.strip():
             continue
         place = f"{path}:{number}"
         fields = line.strip().rsplit(maxsplit=1)
-        if len(fields) < 2 or Path(fields[1]).suffix.lower() in IMAGE_SUFFIXES:
+        if len(fields) < 2 or Path(fields[1]).suffix.lower() in image_suffixes():
             raise InputError(f"{place}: no label in {line.strip()!r}. A line is a path, white space, a label.")
         image, label = path.parent / fields[0], fields[1]
         file = _regular_file(image)
         if file is None:
             raise InputError(
-                f"{place}: no file {image}. Paths are relative to the list's own folder; a label has no spaces."
+                f"{place}: no file {image}. Paths are relative to the list's own folder; a label has no spaces"
+                f"{' and a list no comments' if fields[0].startswith('#') else ''}."
             )
         lines.append(_Line(place, image, file, str(int(label)) if _is_number(label) else label))
     if not lines:

@@ -112,8 +112,8 @@ def take_subset(decoded: Decoded, train_images: int | None, test_images: int | N
             f"train_images is {train_images} and the training images are of {present} classes, each of which needs "
             f"at least one. Give {present} or more."
         )
-    train = _chosen(decoded.train_labels, train_images)
-    test = _chosen(decoded.test_labels, test_images)
+    train = chosen(decoded.train_labels, train_images)
+    test = chosen(decoded.test_labels, test_images)
     if train is not None:
         decoded = replace(decoded, train_images=decoded.train_images[train], train_labels=decoded.train_labels[train])
     if test is not None:
@@ -121,8 +121,8 @@ def take_subset(decoded: Decoded, train_images: int | None, test_images: int | N
     return decoded
 
 
-def _chosen(labels: np.ndarray, count: int | None) -> np.ndarray | None:
-    """Which images are kept, in ascending order; None for all of them."""
+def chosen(labels: np.ndarray, count: int | None) -> np.ndarray | None:
+    """Returns the numbers of the images that are kept, in ascending order; None for all of them."""
     if count is None or count >= len(labels):
         return None
     places = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]

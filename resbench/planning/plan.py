@@ -41,6 +41,8 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
     """Networks that the suite names and that are not there since the code that was to register them is at fault; with
     the reason."""
+    data: dict[str, int] = field(default_factory=dict)
+    """How many training images, test images and classes the dataset has."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -116,7 +118,9 @@ def plan_suite(
         check_layers(arm, first)
     named = {arm.name: planned for arm, planned in zip(arms, of_arms, strict=True)} if suite.arms else {}
     told = [*map(str, faults()), *(f"{name} is left out: {why}" for name, why in left_out.items()), *replaced]
-    return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit, *notices_of(engine)], named, left_out)
+    told += [f"{dataset.name}: {remark}" for remark in dataset.remarks]
+    data = {"train_images": len(dataset.train), "test_images": len(dataset.test), "classes": dataset.num_classes}
+    return Plan(suite, trials, inputs, conduct, [*told, *notices, *unfit, *notices_of(engine)], named, left_out, data)
 
 
 def _parse_shape(text: str) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resbench.compare.metrics import METRICS, noise_floors
@@ -21,13 +21,13 @@ _CODE = ("resbench", "git_sha", "git_dirty", "git_diff_hash")
 """What tells two states of resbench's code apart."""
 
 
-def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
+def run_table(results: Results) -> Table:
     """Lists what the run was; where trials differ, every value that occurs.
 
     Args:
-        trials: The columns of ``trials.csv``.
-        suites: The names of the suites that were run into the folder.
+        results: What a results folder holds.
     """
+    trials, suites = results.trials, results.suites
 
     def values(column: str) -> list[Any]:
         return list(dict.fromkeys(trials[column].dropna()))
@@ -41,8 +41,9 @@ def run_table(trials: pd.DataFrame, suites: Iterable[str]) -> Table:
     dates = sorted(str(moment)[:10] for moment in values("started_at"))
     seeds = sorted(values("seed"))
     rows = {
-        "suite": ", ".join(dict.fromkeys(suites)),
+        "suite": ", ".join(dict.fromkeys(suite["suite"]["name"] for suite in suites if "suite" in suite)),
         "dataset": ", ".join(f"{name} (sha256 {fingerprint}…)" for name, fingerprint in datasets),
+        "images": "; ".join(dict.fromkeys(describe_data(suite["data"]) for suite in suites if suite.get("data"))),
         "input, stem": described("input", "stem"),
         "recipe": ", ".join(f"single fixed recipe {name}" for name in values("recipe")),
         "budget": ", ".join(values("budget")),
@@ -108,6 +109,12 @@ def _row_names(rows: pd.DataFrame, among: pd.DataFrame) -> Iterator[str]:
             yield f"{label} (seed {', '.join(map(str, own['seed']))})"
         else:
             yield f"{label} (trial {', '.join(own['trial_id'])})"
+
+
+def describe_data(data: Mapping[str, int]) -> str:
+    """Says how many classes and images a dataset has, as a plan counts them."""
+    classes = f"{data['classes']:,} {'class' if data['classes'] == 1 else 'classes'}"
+    return f"{classes}, {count(data['train_images'], 'training image')}, {count(data['test_images'], 'test image')}"
 
 
 def comparable(groups: Sequence[Group]) -> str:

@@ -147,7 +147,7 @@ def render(
     by_batch = [plot for plot in plots if plot.group is None]
     if len(alone) or by_batch:
         parts += ["## Against batch size", NOT_TRAINED if len(alone) else "", *profile_section(alone, by_batch)]
-    parts += ["## What was run", markdown(run_table(trials, names)), *_recipes(trials)]
+    parts += ["## What was run", markdown(run_table(results)), *_recipes(trials)]
     has_hits = bool(results.pairwise["images_low"].notna().any())
     parts += ["## How the numbers were made, and what they do not say", _bullets(method(trials, has_hits=has_hits))]
     parts.append(

@@ -81,12 +81,19 @@ class _Suite(_Named):
     run: dict[Text, Any] = {}
 
 
+class _Data(_Fields):
+    train_images: Whole
+    test_images: Whole
+    classes: Whole
+
+
 class _Arm(_Named):
     trial_ids: list[Text]
 
 
 class _SuiteEvent(_Fields):
     trials: list[_Plan]  # type: ignore[valid-type]
+    data: _Data | None = None
     notices: list[Text] = []
     suite: _Suite = _Suite(name="")
     inputs: _Inputs | None = None  # type: ignore[valid-type]

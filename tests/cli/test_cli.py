@@ -189,11 +189,26 @@ def test_a_dry_run_prints_the_plan_and_makes_no_folder(
     assert rows["suite"] == "tiny"
     assert rows["models"] == "cnn, d2l_resnet18"
     assert rows["trials"] == "6 (2 models x 3 seeds)"
-    assert rows["dataset"].startswith("tiny  (3x8x8, 2 classes, sha256 ")
+    assert rows["dataset"].startswith("tiny  (3x8x8, 2 classes, 32 training images, 16 test images, sha256 ")
     assert rows["training"] == "recipe common, budget 2ep, batch 8, stem cifar"
     assert rows["engine"] == "cpu, fp32, channels_last, torch.compile off, CUDA graph off"
     assert rows["results"] == str(Path("results") / "tiny")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_plan_says_what_is_ignored_and_what_is_trained_on_and_tested_on(invoke: Invoke, tmp_path: Path) -> None:
+    root = make_tiny_folder(tmp_path / "pets")
+    (root / "train" / "dark" / "notes.txt").touch()
+    (root / "test" / "dark" / "copy.png").write_bytes((root / "train" / "dark" / "01.png").read_bytes())
+    flags = ["--models", "cnn", "--batch-size", "8", "--device", "cpu", "--dry-run", "--no-estimate"]
+    result = invoke("bench", "smoke", "--dataset", f"folder:{root}", *flags)
+    assert result.exit_code == 0, result.output
+    assert "2 classes, 32 training images, 17 test images" in result.stdout
+    assert "warning: pets: 1 file of the dataset ignored: .txt 1." in result.stderr
+    assert (
+        "warning: pets: 1 of 17 test images are also trained on, pixel for pixel: test/dark/copy.png is "
+        in result.stderr
+    )
 
 
 def test_a_dry_run_shows_the_flags_of_the_engine(invoke: Invoke, suite: Path) -> None:
@@ -235,7 +250,8 @@ def test_a_bench_leaves_a_report_and_a_second_one_runs_nothing(invoke: Invoke, s
     assert "noise floor, cnn against itself: train images/s " in result.stdout
     assert "[1/1] cnn seed 0  started" in result.stdout
     assert "1/1 ok" in result.stdout
-    assert (out / "README.md").is_file()
+    for page in ("README.md", "report.html"):
+        assert "2 classes, 32 training images, 16 test images" in (out / page).read_text(encoding="utf-8")
     assert list((out / "plots").glob("*.png"))
     records = (out / "records.jsonl").read_text()
     assert "testing the instruments on known quantities" in result.stdout

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from torchvision.datasets import ImageFolder
 
 from resbench.data.imagefiles import ImageFile, list_filelists, list_folder
 from resbench.errors import InputError
@@ -37,7 +38,10 @@ def test_folder_skips_what_is_no_image(make_folder, stray):
     path.write_bytes(b"not an image")
     (root / "train" / ".ipynb_checkpoints").mkdir()
     (root / "train" / "labels.csv").touch()
-    assert len(list_folder(root).train) == 6
+    files = list_folder(root)
+    assert len(files.train) == 6
+    said = {".DS_Store": None, "README": "without suffix", "Thumbs.db": ".db", "notes.txt": ".txt"}.get(stray, "hidden")
+    assert files.ignored == {".csv": 1, said: 1} if said else {".csv": 1}
 
 
 def test_folder_finds_images_deeper_in_a_class_and_whatever_the_case_of_the_suffix(make_folder):
@@ -45,6 +49,20 @@ def test_folder_finds_images_deeper_in_a_class_and_whatever_the_case_of_the_suff
     (root / "train/cat/images").mkdir()
     (root / "train/cat/images/deep.PNG").touch()
     assert root / "train/cat/images/deep.PNG" in [file.path for file in list_folder(root).train]
+
+
+def test_what_is_ignored_is_counted_by_suffix_or_by_why(make_folder):
+    root = make_folder()
+    for number in range(10):
+        (root / f"train/cat/{number}.TXT").touch()
+    for name in ("train/dog/a.md", "test/dog/b.md", "train/loose.png", "test/cat/.hidden.jpg"):
+        (root / name).touch()
+    (root / "test/cat/more").symlink_to(root / "gone")
+    files = list_folder(root)
+    assert files.remark == (
+        "15 files of the dataset ignored: .txt 10, .md 2, outside of class folders 1, broken links 1, hidden 1."
+    )
+    assert len(files.train + files.test) == 10
 
 
 def test_folder_follows_links_to_classes_and_files(make_folder, tmp_path):
@@ -56,6 +74,26 @@ def test_folder_follows_links_to_classes_and_files(make_folder, tmp_path):
     files = list_folder(tmp_path / "linked")
     assert files.classes == ("cat", "dog")
     assert len(files.train) == 7
+
+
+def test_folder_follows_linked_folders_as_torchvision_does(make_folder, tmp_path):
+    root, more = make_folder(), make_folder("more")
+    (root / "train/cat/more").symlink_to(more / "train/cat")
+    (more / "train/cat/deeper").symlink_to(more / "test")
+    ours = list_folder(root).train
+    assert len(ours) == 3 + 3 + 4 + 3
+    assert sorted((str(path), label) for path, label in ours) == sorted(ImageFolder(root / "train").samples)
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "more", "more/back"])
+def test_folder_enters_a_linked_folder_once_however_it_is_reached(make_folder, target):
+    root = make_folder()
+    (root / "train/cat/more").mkdir()
+    (root / "train/cat/00.png").rename(root / "train/cat/more/00.png")
+    before = list_folder(root).train
+    (root / "train/cat/more/back").symlink_to(root / "train/cat")
+    (root / "train/cat/again").symlink_to(root / "train/cat" / target)
+    assert list_folder(root).train == before  # with the paths that they had, so that the fingerprint stays
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -115,10 +153,8 @@ def test_digest_changes_with_a_file_and_only_then(make_folder):
     assert list_folder(root).digest() != before
 
 
-def test_lists_with_words_spaces_comments_and_a_byte_order_mark(tmp_path):
-    train, test = write_lists(
-        tmp_path, "\ufeff# path label\n\na.png zebra\r\nsub/c d.png\tant\n  b.png   zebra  \n", "t.png ant\n"
-    )
+def test_lists_with_words_spaces_and_a_byte_order_mark(tmp_path):
+    train, test = write_lists(tmp_path, "\ufeff\n\na.png zebra\r\nsub/c d.png\tant\n  b.png   zebra  \n", "t.png ant\n")
     files = list_filelists(train, test)
     assert files.classes == ("ant", "zebra")
     assert files.train == [
@@ -150,7 +186,8 @@ def test_lists_may_hold_absolute_paths(tmp_path):
     [
         ("a.png 0\nb.png\n", "t.png 0\n", r"train\.txt:2: no label in 'b\.png'"),
         ("a.png 0\nsub/c d.png\n", "t.png 0\n", r"train\.txt:2: no label in 'sub/c d\.png'"),
-        ("a.png 0\n", "# nothing\n\n", r"test\.txt names no images"),
+        ("a.png 0\n", "  \n\n", r"test\.txt names no images"),
+        ("a.png 0\n", "# nothing\n\n", r"test\.txt:1: no file .*#\..* and a list no comments\."),
         ("", "t.png 0\n", r"train\.txt names no images"),
         ("a.png 0\n\nx.png 0\n", "t.png 0\n", r"train\.txt:3: no file .*x\.png.*relative to the list"),
         ("a.png -1\n", "t.png 0\n", r"train\.txt:1: the label -1 is negative"),

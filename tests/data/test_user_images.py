@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from user_data import KINDS, SIZE, encoded, png_16_bits, spec_of, with_odd, write_images
 
 from resbench.data.datasets import load_dataset
+from resbench.data.decoding import image_suffixes
 from resbench.errors import InputError
 
 pytestmark = [pytest.mark.parametrize("kind", KINDS), pytest.mark.filterwarnings("error")]
@@ -126,6 +128,35 @@ class TestCmyk:
         jpeg[adobe_marker(bytes(jpeg)).stop - 1] = 2
         pixels = decoded_odd(tmp_path, kind, bytes(jpeg))
         np.testing.assert_allclose(pixels, np.broadcast_to((255, 0, 0), (*SIZE, 3)), atol=3)
+
+
+SAVED = [suffix for suffix, name in image_suffixes().items() if name in Image.SAVE and name != "IM"]  # deprecated
+
+
+class TestFormats:
+    @pytest.mark.parametrize("suffix", SAVED)
+    def test_every_suffix_that_pillow_reads_and_writes(self, kind, suffix, tmp_path):
+        name, gray = image_suffixes()[suffix], random_image(SIZE, "L", seed=9)
+        modes = {"MSP": "1", "XBM": "1", "BLP": "P", "GIF": "P"}
+        odd = encoded(gray.convert(modes[name]) if name in modes else random_image(SIZE, seed=9), name)
+        dataset = load_dataset(with_odd(tmp_path / "pets", kind, odd, name=f"z{suffix.upper()}"), resize=SIZE)
+        assert len(dataset.train) == 3
+        with Image.open(BytesIO(odd), formats=[name]) as image:
+            expected = image.convert("RGB").resize(SIZE, Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(dataset.train.images[1], np.asarray(expected))
+
+    def test_what_runs_programs_or_is_no_picture_is_ignored_and_never_opened(self, kind, tmp_path, monkeypatch):
+        monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *given, **options: pytest.fail("it ran"))
+        page = encoded(random_image(SIZE), "EPS")
+        for suffix in (".eps", ".ps", ".pdf", ".mpg", ".h5", ".grib", ".iim", ".wmf"):
+            with_odd(tmp_path / "pets", "folder", page, name=f"z{suffix}")
+        dataset = load_dataset(f"folder:{tmp_path / 'pets'}")
+        assert len(dataset.train) == 2
+        assert dataset.remarks[0].startswith("8 files of the dataset ignored: ")
+        for suffix in (".png", ".eps"):  # whatever it is called
+            if kind == "filelist" or suffix == ".png":
+                with pytest.raises(InputError, match=rf"cannot read the image .*x{suffix}"):
+                    load_dataset(with_odd(tmp_path / suffix, kind, page, name=f"x{suffix}"))
 
 
 class TestOtherModes:

@@ -11,7 +11,9 @@ import torch
 from image_samples import random_image
 from user_data import SIZE, spec_of, write_images
 
-from resbench.data.datasets import Dataset, load_dataset
+from resbench.data import cache
+from resbench.data.cache import Decoded
+from resbench.data.datasets import Dataset, _remarks, load_dataset
 from resbench.errors import InputError
 
 TRAIN = "train/cat/a 1.png cat\ntrain/dog/a 1.png dog\n"
@@ -44,7 +46,7 @@ class TestRead:
             lambda text: text.replace("\n", "\r\n"),
             lambda text: text.replace("\n", "\r"),
             lambda text: "\ufeff" + text,
-            lambda text: "\ufeff# made elsewhere\r\n\r\n" + text.replace("\n", "\r\n"),
+            lambda text: "\ufeff\r\n \t\r\n" + text.replace("\n", "\r\n"),
             lambda text: text.rstrip("\n"),
             lambda text: "".join(f"./{line}\n" for line in text.splitlines()),
             lambda text: "".join(f"train/../{line}\n" for line in text.splitlines()),
@@ -75,6 +77,11 @@ class TestRead:
         dataset = load(root, f"{path.name} cat\n{TRAIN}")
         np.testing.assert_array_equal(dataset.train.images, images(9, 0, 1))
 
+    def test_a_path_may_begin_with_a_hash(self, root):
+        random_image(SIZE, seed=9).save(root / "#1.png")
+        dataset = load(root, f"#1.png cat\n{TRAIN}")
+        np.testing.assert_array_equal(dataset.train.images, images(9, 0, 1))
+
     def test_a_class_may_be_missing_from_the_test_list(self, root):
         dataset = load(root, test="test/dog/a 1.png dog\n")
         assert dataset.classes == ("cat", "dog")
@@ -85,10 +92,12 @@ class TestRead:
         assert dataset.train.labels.tolist() == [0, 1, 0]
         np.testing.assert_array_equal(dataset.train.images, images(0, 1, 0))
 
-    def test_a_copy_is_an_image_of_its_own(self, root):
-        (root / "copy.png").write_bytes((root / "train/cat/a 1.png").read_bytes())
-        dataset = load(root, test=TEST + "copy.png cat\n")
+    def test_a_copy_is_an_image_of_its_own_and_is_told_of(self, root):
+        random_image(SIZE, seed=0).save(root / "copy.bmp")  # the first training image in another format
+        dataset = load(root, test=TEST + "copy.bmp cat\n")
         assert torch.equal(dataset.test.images[2], dataset.train.images[0])
+        (said,) = dataset.remarks
+        assert "1 of 3 test images are also trained on, pixel for pixel: copy.bmp is train/cat/a 1.png. " in said
 
 
 class TestRefused:
@@ -97,7 +106,7 @@ class TestRefused:
         [
             (TRAIN + "\ngone.png cat\n", TEST, r"train\.txt:4: no file .*my pets.gone\.png\. Paths are relative to"),
             (TRAIN, "", r"the list .*test\.txt names no images\. A line is a path, white space, a label"),
-            ("# none\r\n\r\n", TEST, r"the list .*train\.txt names no images\. A line is"),
+            (" \r\n\r\n", TEST, r"the list .*train\.txt names no images\. A line is"),
             (TRAIN, TEST + "train/x.png wolf\n", r"test\.txt:3: no file"),
             (
                 TRAIN,
@@ -183,3 +192,50 @@ class TestOneImageTwice:
         message = r"train\.txt:3: the image .* has the label dog and, in .*train\.txt:1, cat\. Remove one of the two"
         with pytest.raises(InputError, match=message):
             load(root, f"{TRAIN}{other_spelling(root, how)} dog\n")
+
+
+class TestTwins:
+    """Pictures that are there twice, under another name."""
+
+    @staticmethod
+    def write(root: Path) -> str:
+        """Four training images a class, of which test/dog holds three again and train/dog one with another label."""
+        for seed in range(4):
+            for label, first in (("cat", 10), ("dog", 20)):
+                random_image(SIZE, seed=first + seed).save(root / "train" / label / f"{seed}.png")
+        for seed in (10, 11, 23):
+            random_image(SIZE, seed=seed).save(root / "test" / "dog" / f"twin {seed}.tiff")
+        random_image(SIZE, seed=13).save(root / "train" / "dog" / "z.png")
+        return f"folder:{root}"
+
+    def test_are_counted_and_named_also_from_the_cache_whatever_is_in_it(self, root, monkeypatch):
+        spec = self.write(root)
+        twice, wrong = load_dataset(spec).remarks
+        assert twice.startswith(
+            "3 of 5 test images are also trained on, pixel for pixel: test/dog/twin 10.tiff is train/cat/0.png, "
+            "test/dog/twin 11.tiff is train/cat/1.png, test/dog/twin 23.tiff is train/dog/3.png. "
+        )
+        assert wrong.startswith(
+            "1 training images are there again with another label, pixel for pixel: train/dog/z.png is train/cat/3.png."
+        )
+        (stored,) = cache.cache_root().glob("decoded/*/image_hashes.npy")
+        for damage in (stored.unlink, lambda: stored.write_bytes(b"x"), lambda: np.save(stored, np.zeros(3))):
+            damage()  # the first is an entry of an older version
+            assert load_dataset(spec).remarks == [twice, wrong]
+        monkeypatch.setattr(cache.hashlib, "blake2b", None)  # nothing is hashed again
+        assert load_dataset(spec).remarks == [twice, wrong]
+
+    def test_are_looked_for_among_the_images_that_are_kept(self, root):
+        spec = self.write(root)
+        (said,) = load_dataset(spec, train_images=2, channels=1).remarks  # train/cat/2.png, train/dog/3.png
+        assert (
+            "1 of 5 test images are also trained on, pixel for pixel: test/dog/twin 23.tiff is train/dog/3.png." in said
+        )
+        assert load_dataset(spec, train_images=2, test_images=1).remarks == []
+
+    def test_have_numbers_where_images_have_no_names(self):
+        pixels = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
+        labels = np.arange(4) % 2
+        decoded = Decoded(("a", "b"), pixels, labels, pixels[3:], labels[3:])
+        (said,) = _remarks(decoded.image_hashes, (labels, labels[3:]), (None, None), None)
+        assert "1 of 1 test images are also trained on, pixel for pixel: test image 0 is training image 3." in said

@@ -92,7 +92,7 @@ def results_document(results: Results, groups: Sequence[Group], answers: Sequenc
             "run",
             "What it holds for",
             [
-                Figures("what-was-run", "What was run", run_table(trials, names)),
+                Figures("what-was-run", "What was run", run_table(results)),
                 _recipes(trials),
                 *_noted(trial_notes(trials)),
             ],

@@ -25,9 +25,8 @@ def folder_table(folders: Sequence[Folder]) -> Table:
     told: list[dict[str, str]] = []
     for folder in folders:
         trials = folder.results.trials
-        suites = dict.fromkeys(suite["suite"]["name"] for suite in folder.results.suites if "suite" in suite)
         ok = int((trials["status"] == "ok").sum())
-        about = {row[0].text: row[1].text for row in run_table(trials, suites).rows}
+        about = {row[0].text: row[1].text for row in run_table(folder.results).rows}
         told.append({"trials ok": f"{ok:,} of {len(trials):,}", **about})
     whats = dict.fromkeys(what for words in told for what in words)
     rows = []
