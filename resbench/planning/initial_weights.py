@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,7 +33,7 @@ def name_weights(
     Raises:
         InputError: Weights are given to networks that take none, are not there, or do not fit.
     """
-    _check_file(suite, arms)
+    notices = _check_file(suite, arms)
     known = {weights: _identity(weights) for weights in {arm.weights for arm in arms}}  # a file is read once
     identities = [known[arm.weights] for arm in arms]
     for arm, identity in zip(arms, identities, strict=True):
@@ -42,26 +43,38 @@ def name_weights(
                 "Give --stem source, or --weights random, or leave the model out."
             )
     if "default" not in identities:
-        return identities, []
-    return _with_default(suite, arms, identities, on_message)
+        return identities, notices
+    replaced, missing = _with_default(suite, arms, identities, on_message)
+    return replaced, [*notices, *missing]
 
 
 def _is_file(weights: str | None) -> bool:
     return weights not in (None, *NAMED_WEIGHTS)
 
 
-def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> None:
-    """Checks that a given file is for a network that takes weights, is there, and fits each such network."""
+def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> list[str]:
+    """Checks that a given file is for a network that takes weights, is there, and fits each such network.
+
+    Returns:
+        How its names were made to fit, if they were.
+    """
     if not _is_file(suite.weights):
-        return
+        return []
     if not any(_is_file(arm.weights) for arm in arms):
         models = ", ".join(dict.fromkeys(arm.model for arm in arms))
         raise InputError(f"weights {suite.weights!r} were given and none of {models} takes weights.")
     if not user_path(str(suite.weights)).is_file():
         raise InputError(f"the weights file {suite.weights!r} does not exist.")
+    from resbench.models.parts.pretrained import PrefixWarning
+
+    told: list[str] = []
     for model in dict.fromkeys(arm.model for arm in arms if _is_file(arm.weights) and arm.stem == "source"):
-        with torch.device("meta"):  # the file is read, and its names and shapes are held to the network's
+        # The file is read, and its names and shapes are held to the network's. Other warnings come again in the trial.
+        with torch.device("meta"), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             create_model(model, weights=suite.weights)
+        told += [f"{model}: {each.message}" for each in caught if issubclass(each.category, PrefixWarning)]
+    return told
 
 
 def _identity(weights: str) -> str:

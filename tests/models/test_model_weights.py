@@ -6,12 +6,15 @@ import os
 import pickle
 import urllib.error
 import zlib
+from collections import OrderedDict
 
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from resbench.errors import InputError
+from resbench.models.parts.pretrained import PrefixWarning, load_body
 from resbench.registry import create_model
 
 PRETRAINABLE = ["resnet152", "resnet152_frozen"]
@@ -74,6 +77,34 @@ def test_a_file_without_a_head_or_batch_counters_does_as_well(imagenet_state, sa
     network = create_model("resnet152", weights=str(save(state)))
     assert torch.equal(network.layer4[2].conv3.weight, imagenet_state["layer4.2.conv3.weight"])
     assert network.bn1.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod.module."])
+def test_the_prefix_of_wrappers_is_left_out_and_told(prefix, imagenet_state, save):
+    wrapped = {prefix + name: tensor for name, tensor in imagenet_state.items()}
+    with pytest.warns(PrefixWarning, match=rf"begins with '{prefix}'"):
+        network = create_model("resnet152", weights=save(wrapped))
+    assert_body_taken_over(network, imagenet_state)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda name: f"module.{name}" if name.startswith("layer") else name,  # not all of them
+        lambda name: f"encoder.{name}",  # nobody's wrapper
+        lambda name: f"module.encoder.{name}",  # what is left is not the network's either
+    ],
+)
+def test_another_prefix_is_refused_with_the_names_of_the_file(named, imagenet_state, save):
+    with pytest.raises(InputError, match=f"{named('layer1.0.conv1.weight')} is not expected|is missing"):
+        build_shapes("resnet152", weights=save({named(name): tensor for name, tensor in imagenet_state.items()}))
+
+
+def test_a_prefix_that_is_the_networks_own_stays():
+    network = nn.Sequential(OrderedDict(model=nn.Linear(2, 2), other=nn.Linear(2, 2)))
+    state = {"model.model.weight": torch.zeros(2, 2), "model.model.bias": torch.zeros(2)}
+    with pytest.raises(InputError, match=r"\(8 differences\): model\.weight is missing"):
+        load_body(network, state | {f"model.other.{name}": each for name, each in network.other.state_dict().items()})
 
 
 @pytest.mark.parametrize(("name", "weights"), [("resnet152", "default"), ("resnet152_frozen", None)])

@@ -126,7 +126,8 @@ def test_a_file_takes_the_place_of_default_weights_and_leaves_an_arm_that_wants_
     with torch.device("meta"):
         state = create_model("resnet152").state_dict()
     # One number repeated: kilobytes in the place of 240 MB.
-    torch.save({name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in state.items()}, path)
+    zeros = {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in state.items()}
+    torch.save({f"module.{name}": tensor for name, tensor in zeros.items()}, path)
     planned = plan(arms=TRANSFER, weights=str(path))
     weights = weights_of(planned)
     assert weights["frozen"] == weights["all of it"]
@@ -134,6 +135,8 @@ def test_a_file_takes_the_place_of_default_weights_and_leaves_an_arm_that_wants_
     assert weights["from scratch"] == "random"
     assert planned.inputs.weights_of(weights["frozen"]) == str(path)
     assert planned.inputs.weights_of("random") == "random"
+    for model, said in zip(("resnet152_frozen", "resnet152"), planned.notices, strict=True):
+        assert said.startswith(f"{model}: every name in the weights file begins with 'module.'")
 
 
 def test_a_file_of_another_network_is_refused_before_anything_runs(tmp_path: Path, plan: MakePlan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from itertools import islice
@@ -20,7 +21,13 @@ HEAD = "fc."
 """What the names of the head's parameters begin with: they are never taken over, the head is always new."""
 
 SHOWN = 3  # differing names or shapes in an error message
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""What the names begin with in a file of a wrapped network: DataParallel and DDP, torch.compile, Lightning."""
 OPTIONAL = "num_batches_tracked"  # a batch counter that files from before torch 0.4.1 lack
+
+
+class PrefixWarning(UserWarning):
+    """The names in a weights file begin with a wrapper's prefix, which is left out."""
 
 
 class WeightsUnavailableError(InputError):
@@ -63,12 +70,15 @@ def pretrained_state(weights: str | Path) -> Mapping[str, torch.Tensor]:
 def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Copies every weight and buffer but the head's from ``state`` into ``network``.
 
-    Into a network on the meta device, which holds nothing, nothing is copied: names and shapes are checked.
+    A wrapper's prefix that all names in ``state`` have is left out if the names then are the network's, with a
+    :class:`PrefixWarning`. Into a network on the meta device, which holds nothing, nothing is copied: names and shapes
+    are checked.
 
     Raises:
         InputError: Names or shapes differ; the message holds the first few that do. Nothing was copied then.
     """
     own = network.state_dict()
+    state = _without_prefix(state, own)
     given = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith(HEAD)}
     differences = [
@@ -87,6 +97,25 @@ def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         )
     if not any(tensor.is_meta for tensor in own.values()):
         network.load_state_dict({**own, **given})
+
+
+def _without_prefix(state: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> Mapping[str, torch.Tensor]:
+    """Leaves out the prefixes of wrappers, one in the other too; returns ``state`` itself unless the rest fits."""
+    body = {name for name in own if not name.startswith(HEAD) and not name.endswith(OPTIONAL)}
+    prefix, rest = "", state
+    while not body <= rest.keys():
+        wrapper = next((each for each in WRAPPERS if all(name.startswith(each) for name in rest)), None)
+        if not rest or wrapper is None or any(name.startswith(wrapper) for name in own):
+            return state
+        prefix, rest = prefix + wrapper, {name.removeprefix(wrapper): tensor for name, tensor in rest.items()}
+    if prefix:
+        warnings.warn(
+            f"every name in the weights file begins with {prefix!r}, as a wrapper wrote it: the network's names are "
+            "those without.",
+            PrefixWarning,
+            stacklevel=3,
+        )
+    return rest
 
 
 def _download() -> Mapping[str, torch.Tensor]:
