@@ -8,10 +8,17 @@ from resbench.report.groups import Group, model_label, records
 from resbench.report.numbers import MISSING, percent, present
 from resbench.report.pareto import costs_of, front_of
 from resbench.report.tables import Cell, Table
+from resbench.stats.power import ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TEST = "Welch's t-test on this pair alone"
+"""What gives a pair's interval and p."""
+PAIR_WORDS = (
+    f"One model minus another: the difference of their means. Interval and p are those of {TEST}; p (Holm) is "
+    f"corrected for all pairs of the table, and two models are separated where it is below {ALPHA:g}."
+)
 MOST_LISTED = 28
 """Pairs that a page lists, which are all of eight models. Of more it lists the most accurate and those next to it."""
 

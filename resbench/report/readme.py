@@ -13,12 +13,11 @@ from resbench.report.formats import markdown
 from resbench.report.groups import Group, groups_of
 from resbench.report.headline import whole_headline
 from resbench.report.numbers import count, escape
-from resbench.report.pairs import front_table, pair_table
+from resbench.report.pairs import PAIR_WORDS, front_table, pair_table
 from resbench.report.parts import NOTES, PAGE, picture, relative
 from resbench.report.profile_page import NOT_TRAINED, profile_section, write_profile_page
 from resbench.report.recipe_words import recipe_table
 from resbench.report.tables import Table, comparison_table, failure_table, ledger_table
-from resbench.stats.power import ALPHA
 from resbench.store import Store, write_atomically
 
 if TYPE_CHECKING:
@@ -127,9 +126,7 @@ def render(
         parts += ["## Notes of the trials", _bullets(notes)]
     parts += _section(
         "## Pairwise differences in test accuracy",
-        "One model minus another: the difference of their means. Interval and p are those of Welch's t-test on this "
-        "pair alone; p (Holm) is corrected for all pairs of the table, and two models are "
-        f"separated where it is below {ALPHA:g}.",
+        PAIR_WORDS,
         [(group, pair_table(group, results.pairwise)) for group in groups],
     )
     parts += _section(

@@ -13,8 +13,10 @@ from benchmarks.docs.columns import FILES
 from resbench import noise, precision, published, schema, trial, verdicts
 from resbench.compare import METRICS, Thresholds, judging
 from resbench.compare.again import Z
+from resbench.devices import CpuDevice
 from resbench.devices.cuda import CudaDevice
-from resbench.measure import flops, latency, ruler, telemetry
+from resbench.measure import flops, latency, profile, ruler, telemetry
+from resbench.recipes import get_recipe
 from resbench.report.beside_published import RUN_TO_RUN
 from resbench.report.experiments import runs
 from resbench.stats import differences, fronts, images, power, ranking, summary
@@ -103,6 +105,12 @@ def test_the_tolerances_that_are_one_number_are_equal() -> None:
     assert Thresholds().throughput == Thresholds().latency == Thresholds().memory
     assert telemetry.SCALED_DOWN == 0.5  # "below half of its highest clock"
     assert images.CONFIDENCE == differences.CONFIDENCE
+
+
+def test_trials_have_the_one_buffer_that_batches_are_said_to_be_made_in() -> None:
+    assert "each into the one buffer that the step reads, after the step before" in TEXT
+    subject = profile.Subject("cnn", "source", (3, 8, 8), 2, 2, schema.EngineSettings("cpu", "fp32"))
+    assert len(subject.engine_for(get_recipe("common"), CpuDevice()).slots) == 1
 
 
 def test_the_parts_of_the_ledger_are_named() -> None:

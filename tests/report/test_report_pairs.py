@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 
 import numpy as np
@@ -11,7 +12,8 @@ from records import FIVE_MODELS, make_record, make_trial, write_folder
 
 from resbench.report import write_report
 from resbench.report.groups import comparable_groups
-from resbench.report.pairs import MOST_LISTED, front_table, pair_table
+from resbench.report.html.headings import HEADINGS
+from resbench.report.pairs import MOST_LISTED, PAIR_WORDS, front_table, pair_table
 from resbench.report.pareto import COSTS, front_of
 from resbench.schema import Hits
 from resbench.stats.ranking import MOST_PAIRED
@@ -150,6 +152,11 @@ def test_the_page_has_both_tables_and_says_how_they_were_made(tmp_path, markdown
     for words in ("Welch's t-test, each model", "A tier needs two seeds", "t-distribution"):
         assert words in page
     assert "bootstrap over the test images" not in page  # there are no hits
+    other = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    assert HEADINGS["p"] in other
+    for text in (html.unescape(page), other):
+        assert PAIR_WORDS in text
+        assert not re.search(r"(?<!un)paired (t|test)", text, re.IGNORECASE)
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from resbench.report.pairs import TEST
+
 HEADINGS = {
     "model": "As the registry names it.",
     "params (M)": "Parameters, in millions.",
@@ -17,7 +19,7 @@ HEADINGS = {
     "train time": "The train clock: data + step, without evaluation, compiling and checkpoints.",
     "status": "How many of the planned seeds ended ok; † marks a suspect one.",
     "difference (points)": "In percentage points of test accuracy.",
-    "p": "Paired t-test on this pair alone.",
+    "p": f"Two-sided, of {TEST}.",
     "p (Holm)": "Corrected for all pairs of the table.",
     "over other images": "95 % interval over test images drawn anew, the trained networks held fixed.",
     "separated": "Whether p (Holm) is below 0.05.",

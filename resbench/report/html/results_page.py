@@ -19,7 +19,7 @@ from resbench.report.html.profiles import profile_document, profile_sections
 from resbench.report.html.render import render
 from resbench.report.html.surroundings import FOOTER, HTML_PAGE, files_beside, own_words
 from resbench.report.numbers import count
-from resbench.report.pairs import front_table, pair_table
+from resbench.report.pairs import PAIR_WORDS, front_table, pair_table
 from resbench.report.recipe_words import recipe_table
 from resbench.report.tables import Table, comparison_table, failure_table, ledger_table
 from resbench.store import write_atomically
@@ -143,8 +143,7 @@ def _closer_looks(results: Results, groups: Sequence[Group]) -> list[Section]:
             "pairs",
             "Pairwise differences in test accuracy",
             "Pairs",
-            "One model minus another. Interval and p are of Welch's t-test on this pair alone; p (Holm) "
-            "is corrected for all pairs of the table.",
+            PAIR_WORDS,
             pairs,
         ),
         (
