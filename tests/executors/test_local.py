@@ -8,6 +8,7 @@ from typing import Any
 
 import process_jobs
 import pytest
+from records import make_record
 from tiny_folder import make_tiny_folder
 
 from resbench.conduct import Conduct
@@ -77,7 +78,7 @@ def test_an_interrupt_after_the_record_has_come_leaves_that_record(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = plan.trials[0]
-    row = {"trial_id": trial.trial_id, "status": "ok"}
+    row = make_record(trial)
     monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], KeyboardInterrupt()))
     store = Store(tmp_path / "out", create=True)
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +99,7 @@ def test_an_interrupt_while_the_record_is_written_does_not_turn_an_ended_trial_i
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(store, "append", append_under_interrupt)
-    row = {"trial_id": trial.trial_id, "status": "ok"}
+    row = make_record(trial)
     monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], Exit(0, "")))
     with pytest.raises(KeyboardInterrupt):
         run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
@@ -109,7 +110,7 @@ def test_a_process_that_dies_after_its_record_has_come_leaves_that_record(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = plan.trials[0]
-    row = {"trial_id": trial.trial_id, "status": "ok"}
+    row = make_record(trial)
     monkeypatch.setattr(local, "run_in_processes", fake_process([("trial", row)], Exit(-11, "")))
     store = Store(tmp_path / "out", create=True)
     run_trials([trial], plan.inputs, store, on_message=lambda trial, kind, data: None)
