@@ -30,7 +30,7 @@ def test_a_run_reads_its_records_once_before_and_once_after_however_many_trials_
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads, ran = [], []
-    read = Store.read
+    read = Store._numbered
 
     def record_all(trials: list[Trial], inputs: Any, store: Store, **options: Any) -> None:
         for trial in trials:
@@ -38,12 +38,12 @@ def test_a_run_reads_its_records_once_before_and_once_after_however_many_trials_
             store.append("trial", record.to_dict())
             ran.append(trial)
 
-    def counted(store: Store) -> Iterator[dict[str, Any]]:
+    def counted(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
         reads.append(store)
         return read(store)
 
     monkeypatch.setattr("resbench.run.run_trials", record_all)
-    monkeypatch.setattr(Store, "read", counted)
+    monkeypatch.setattr(Store, "_numbered", counted)
     folder = tmp_path / "out"
     assert run_and_report(plan, folder) == 0
     assert (len(ran), len(reads)) == (4, 2)

@@ -128,7 +128,7 @@ def test_a_report_of_results_that_are_at_hand_reads_no_records(tmp_path, monkeyp
     def refuse(store):
         raise AssertionError("the records were read")
 
-    monkeypatch.setattr(Store, "read", refuse)
+    monkeypatch.setattr(Store, "_numbered", refuse)
     write_report(folder, results=results)
     assert (folder / "README.md").read_text() == page
 
