@@ -129,7 +129,7 @@ def test_rows_of_several_states_of_the_code_are_named(tmp_path):
     records = [*accuracies("a", 0.9, 0.9, **states[0]), *accuracies("b", 0.9, 0.9, **states[1])]
     records += [*accuracies("c", 0.9, 0.9), *accuracies("d", 0.9, 0.9)]
     records[1] |= {"git_dirty": True, "git_diff_hash": "abc"}
-    (note,) = run_table(results_of(tmp_path, *records).trials, []).notes
+    (note,) = run_table(results_of(tmp_path, *records)).notes
     assert note == (
         "The rows come from 3 states of the code of resbench 0.1.0. "
         "commit 111111111111, no uncommitted changes: a (seed 0); "
@@ -139,4 +139,4 @@ def test_rows_of_several_states_of_the_code_are_named(tmp_path):
 
 
 def test_rows_of_one_state_of_the_code_need_no_note(tmp_path):
-    assert run_table(results_of(tmp_path, *RIVALS).trials, []).notes == []
+    assert run_table(results_of(tmp_path, *RIVALS)).notes == []
