@@ -108,12 +108,16 @@ def plan_spending(
         train_flops_per_image: Forward and backward; needed for a budget of FLOPs.
 
     Raises:
-        InputError: The budget buys not even one step; the message says what would.
+        InputError: The budget buys not even one step (the message says what would), or counts FLOPs where none are
+            counted.
     """
     if budget.unit == "s":
         return Spending(budget, None)
-    if budget.unit == "flop" and train_flops_per_image is None:
-        raise ValueError("a budget of FLOPs needs train_flops_per_image")
+    if budget.unit == "flop" and not train_flops_per_image:
+        raise InputError(
+            f"the budget {budget} counts FLOPs, and of this network none can be counted. Give a budget of epochs (ep), "
+            "steps, images (img) or seconds (s)."
+        )
     cost = {
         "ep": 1 / steps_per_epoch,
         "steps": 1.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -66,9 +66,9 @@ class Recorder:
         self.doubts: list[str] = []
 
     @property
-    def flops_per_image(self) -> int:
-        """Training FLOPs of one image; known once the network was profiled."""
-        return self.record.train_flops_per_image or 0
+    def flops_per_image(self) -> int | None:
+        """Training FLOPs of one image; known once the network was profiled, if they can be counted."""
+        return self.record.train_flops_per_image
 
     def phase(self, name: str) -> None:
         """Says and notes which phase begins."""
@@ -97,13 +97,12 @@ class Recorder:
         self.doubts += distortions()
         self.emit("facts", facts)
 
-    def profile(self, row: dict[str, Any], *, disagreement: str | None) -> None:
-        """Notes what the network costs, and where the counters of FLOPs disagree."""
+    def profile(self, row: dict[str, Any], *, notes: Sequence[str]) -> None:
+        """Notes what the network costs, and what a reader of these figures must know."""
         self.emit("profile", row)
         for column in PROFILED:
             setattr(self.record, column, row[column])
-        if disagreement:
-            self.record.notes.append(disagreement)
+        self.record.notes += notes
 
     def features(self, cost: FeatureCost | None, reason: str | None) -> None:
         """Notes whether the training is of a head on cached features.
@@ -120,10 +119,10 @@ class Recorder:
         elif reason is not None:
             self.note(f"features of the frozen backbone are not cached: {reason}")
 
-    def _flops_spent(self, images_seen: int, features_made: int | None) -> float:
-        """Returns the training FLOPs that were spent."""
+    def _flops_spent(self, images_seen: int, features_made: int | None) -> float | None:
+        """Returns the training FLOPs that were spent, None if they cannot be counted."""
         if self.feature_cost is None or features_made is None:
-            return float(images_seen * self.flops_per_image)
+            return None if self.flops_per_image is None else float(images_seen * self.flops_per_image)
         return self.feature_cost.spent(images_seen=images_seen, features_made=features_made)
 
     def training(self, result: TrainingResult, *, resumed: int) -> None:
@@ -174,9 +173,9 @@ class Recorder:
         record.train_images_per_second = result.train_images_per_second
         record.step_ms_p50, record.step_ms_p90 = result.step_ms(0.5), result.step_ms(0.9)
         peak = peak_flops(record.device_name or "", self.trial.engine.precision)
-        if peak is not None:
-            of_all = peak * self.trial.engine.devices
-            record.mfu = self._flops_spent(result.images_seen, result.features_made) / result.train_clock_s / of_all
+        flops = self._flops_spent(result.images_seen, result.features_made)
+        if peak is not None and flops is not None:
+            record.mfu = flops / result.train_clock_s / (peak * self.trial.engine.devices)
 
     def window(self, report: WindowReport) -> None:
         """Emits what device and host said of themselves while something was measured, and notes why it is suspect."""

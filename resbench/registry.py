@@ -225,6 +225,23 @@ def create_model(
     return network
 
 
+def build_skeleton(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Builds a network on the meta device, where it takes no memory, or on the CPU if its builder needs numbers.
+
+    Args:
+        build: Makes the network on torch's default device; what it raises on the CPU comes through.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build()
+        except Exception:  # a builder fails there in as many ways as it can be written
+            with torch.device("cpu"):
+                return build()
+
+
 def described(entry: ModelEntry) -> str:
     """Returns what to call a network in a message about its code: with file and line where it is a user's."""
     return f"model {entry.name!r}" + (f" ({entry.origin})" if entry.origin else "")

@@ -159,7 +159,7 @@ class TrialRun:
         row = profile_record(
             self.subject, profile, engine, device_name=self.device.name, trial_id=self.trial.trial_id
         ).to_dict()
-        self.recorder.profile(row, disagreement=profile.complexity.disagreement)
+        self.recorder.profile(row, notes=profile.notes)
         self.recorder.window(window.report())
         return engine
 
@@ -198,6 +198,8 @@ class TrialRun:
             pipeline.warm_up()
             head, refusal = train_head_only(engine, pipeline, recipe) if trial.engine.cache_features else (None, None)
             cost = count_feature_cost(head.backbone, trial.input) if head else None
+            if cost and not cost.measures(parse_budget(trial.budget)):
+                head, cost, refusal = None, None, "a step of the head has no FLOPs, which the budget counts"
             self.device.synchronize()
         fallbacks = (*engine.fallbacks, pipeline.fallback, *(head.fallbacks if head else ()))
         for reason in filter(None, fallbacks):

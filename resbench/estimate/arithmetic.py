@@ -79,6 +79,8 @@ def trial_times(trial: Trial, measured: Measurement, data: Data) -> TrialTimes:
         InputError: The budget buys not even one step.
     """
     batches = math.ceil(data.test_images / trial.batch_size)
+    if measured.head and not measured.head.cost.measures(parse_budget(trial.budget)):
+        measured = replace(measured, head=None)
     head, per_epoch = measured.head, data.steps_per_epoch(trial.batch_size)
     if head is None:
         later_s = first_s = measured.data_s + measured.step_s
@@ -164,14 +166,14 @@ def scaled(
     Memory does not follow the FLOPs: it is left out. A frozen backbone counts as if it ran in every step.
 
     Args:
-        known: Networks that were measured.
+        known: Networks that were measured; what they take together is by their FLOPs, of which there must be some.
         trial: Of the one that was not.
         train_flops_per_image: Of that one.
         state_mib: Of that one, see :func:`kept_mib`.
     """
-    known_batches = sum(measured.train_flops_per_image * one.batch_size for one, measured in known)
-    batches = train_flops_per_image * trial.batch_size / known_batches
-    images = train_flops_per_image / sum(measured.train_flops_per_image for _, measured in known)
+    counted = [(one, measured, measured.train_flops_per_image or 0) for one, measured in known]
+    batches = train_flops_per_image * trial.batch_size / sum(flops * one.batch_size for one, _, flops in counted)
+    images = train_flops_per_image / sum(flops for _, _, flops in counted)
     all_of = [measured for _, measured in known]
     return replace(
         all_of[0],

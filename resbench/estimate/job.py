@@ -20,13 +20,14 @@ from resbench.data.pipeline import Pipeline, normalisation_of
 from resbench.devices import MIB, Device, is_out_of_memory, open_device
 from resbench.errors import in_one_line
 from resbench.estimate.measurement import HeadMeasurement, Measurement
-from resbench.measure.flops import count_forward_flops, count_training_flops
+from resbench.measure.flops import count_flops
 from resbench.measure.memory import memory_level
 from resbench.measure.profile import Subject
 from resbench.measure.telemetry import SUSPECT, Telemetry
 from resbench.precision import apply_precision
 from resbench.ranks import Ranks, threads_of_each
 from resbench.recipes import get_recipe
+from resbench.registry import build_skeleton
 from resbench.schema import Trial
 from resbench.training.engine import Engine
 from resbench.training.feature_cost import count_feature_cost
@@ -39,8 +40,8 @@ ENOUGH_S = 0.5
 SLOW_S, TOO_SLOW_S = 2.0, 8.0
 """After a first call that takes longer there is only one more, or none: the first stands for the others then, and is a
 little too long."""
-FVCORE = 5
-"""fvcore's count of a network takes about so many times as long as that of a training step's FLOPs."""
+FVCORE = 3.5
+"""fvcore's count of a network takes about so many times as long as that of its forward and training FLOPs."""
 
 Emit = Callable[[str, dict[str, Any]], None]
 
@@ -72,8 +73,7 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
     share = Ranks(size=trial.engine.devices).share(trial.batch_size)
     torch.set_num_threads(threads_of_each(trial.engine.devices))
     subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, share, settings)
-    with torch.device("meta"):
-        skeleton = subject.build()  # what its builder imports is no network's own memory
+    build_skeleton(subject.build)  # what its builder imports is no network's own memory
     level = memory_level(device)
     building = time.perf_counter()
     engine = subject.engine_for(recipe, device)
@@ -92,7 +92,9 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
     report = window.report()
     cached = settings.cache_features and settings.devices == 1
     head = train_head_only(engine, pipeline, recipe)[0] if cached else None
-    flops, count_s = _count(skeleton, trial.input)
+    counting = time.perf_counter()
+    flops = count_flops(subject.build, trial.input, device=trial.engine.device).training
+    count_s = (1 + FVCORE) * (time.perf_counter() - counting)
     return Measurement(
         setup_s=built - began,
         build_s=built - building,
@@ -204,16 +206,6 @@ def _measure_head(head: HeadTraining, input_shape: tuple[int, int, int], device:
     eval_s = typical_s(lambda: _evaluate(engine, pipeline.evaluation(engine.slots)), device)
     cost = count_feature_cost(head.backbone, input_shape)
     return HeadMeasurement(features_s, data_s, step_s, eval_s, cost.features, cost.step)
-
-
-def _count(skeleton: torch.nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, float]:
-    """Returns the training FLOPs of an image, and how long a trial takes to count all that it counts."""
-    began = time.perf_counter()
-    count_forward_flops(skeleton, input_shape)
-    middle = time.perf_counter()
-    flops = count_training_flops(skeleton, input_shape)
-    train_s = time.perf_counter() - middle
-    return flops, middle - began + (1 + FVCORE) * train_s
 
 
 def _optimizer_mib(engine: Engine) -> float:

@@ -20,8 +20,8 @@ class HeadMeasurement:
     """A training step of the head."""
     eval_s: float
     """An evaluation step of the head."""
-    feature_flops: int
-    step_flops: int
+    feature_flops: int | None
+    step_flops: int | None
 
     @property
     def cost(self) -> FeatureCost:
@@ -47,7 +47,8 @@ class Measurement:
     """A training batch made, augmented."""
     eval_s: float
     """An evaluation batch made and passed."""
-    train_flops_per_image: int
+    train_flops_per_image: int | None
+    """None if they cannot be counted."""
     peak_mib: float | None
     """What training takes, as the records have it (``peak_memory_allocated_mib``); None where it was not measured."""
     taken_mib: float | None

@@ -9,19 +9,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import torch
-
 from resbench.conduct import Conduct
-from resbench.errors import in_one_line
 from resbench.estimate.arithmetic import kept_mib, scaled
 from resbench.estimate.job import measure_job
 from resbench.estimate.measurement import Measurement
 from resbench.executors.child import available_memory_mib
 from resbench.executors.process import run_in_process
-from resbench.measure.flops import count_training_flops
+from resbench.measure.flops import count_flops
 from resbench.measure.profile import Subject
 from resbench.plugins import with_code
 from resbench.recipes import get_recipe
+from resbench.registry import build_skeleton
 from resbench.schema import Trial
 
 NETWORK_LIMIT_S = 60.0
@@ -118,16 +116,16 @@ def _scale(network: Trial, known: Sequence[tuple[Trial, Measurement]]) -> Outcom
     subject = Subject(
         network.model, network.stem, network.input, network.num_classes, network.batch_size, network.engine
     )
-    try:
-        with torch.device("meta"):
-            skeleton = subject.build()
-            flops = count_training_flops(skeleton, network.input)
-    except Exception as error:  # networks can be written in as many ways as fail here
-        return Outcome("failed", reason=in_one_line(error))
+    counted = [(one, measured) for one, measured in known if measured.train_flops_per_image]
+    flops = count_flops(subject.build, network.input, passes=["training"])
+    if not (counted and flops.training):
+        reason = flops.failure or "it is scaled by its FLOPs, and none are counted of it or of the others"
+        return Outcome("failed", reason=reason)
+    skeleton = build_skeleton(subject.build)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in skeleton.parameters()]
     state = kept_mib(
         get_recipe(network.recipe),
         params=sum(size for size, _ in sizes),
         trainable=sum(size for size, trained in sizes if trained),
     )
-    return Outcome("scaled", scaled(known, network, flops, state_mib=state))
+    return Outcome("scaled", scaled(counted, network, flops.training, state_mib=state))

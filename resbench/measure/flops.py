@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, bmm_flop, conv_flop_count, mm_flop, sdpa_flop_count
+from torch.utils.module_tracker import ModuleTracker
 
 from resbench.errors import in_one_line
 
@@ -263,12 +264,11 @@ class _Counter(FlopCounterMode):
         self.flop_counts["Global"][torch.ops.aten.outer] += 2 * made
 
 
-class _NoModules:
-    """Stands for a module tracker that follows none."""
+class _NoModules(ModuleTracker):
+    """Follows no module."""
 
-    parents = frozenset({"Global"})
-
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> ModuleTracker:
+        return self
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -282,10 +282,10 @@ _OUTER_PRODUCTS = {
 """Autograd nodes, and which of the gradients that they return are products of their vectors, element by element."""
 
 _TORCHS_OWN = {"aten", "prim", "prims", "profiler", "c10d", "c10d_functional", "_c10d_functional"}
-_SUMMING = set(
-    "mm addmm bmm matmul linear conv conv2d conv3d convolution tbc rnn attention encoder cdist pdist euclidean fft "
-    "linalg cholesky geqrf orgqr ormqr triangular".split()
-)
+_SUMMING = {
+    *("mm", "addmm", "bmm", "matmul", "linear", "conv", "conv2d", "conv3d", "convolution", "tbc", "rnn", "attention"),
+    *("encoder", "cdist", "pdist", "euclidean", "fft", "linalg", "cholesky", "geqrf", "orgqr", "ormqr", "triangular"),
+}
 _SUMMING_NOTHING = {"linalg_vector_norm", "linalg_cross", "_linalg_check_errors", "linalg__powsum"}
 _POOLING = {"roi", "nms"}
 
@@ -381,16 +381,17 @@ def _formulas() -> dict[Any, Callable[..., int]]:
         formulas[vision.deform_conv2d] = lambda images, weight, *_, out_shape, **__: conv_flop_count(
             images, weight, out_shape
         )
-        formulas[vision._deform_conv2d_backward] = lambda gradient, images, weight, *_, **__: 2 * conv_flop_count(
-            images, weight, gradient
+        formulas[vision._deform_conv2d_backward] = lambda gradient, images, weight, *_, **__: (
+            2 * conv_flop_count(images, weight, gradient)
         )
     return formulas
 
 
-_MISSED_BY_FVCORE = set(
-    "mv dot vdot inner tensordot addmv addr addbmm baddbmm bilinear scaled_dot_product_attention deform_conv2d "
-    "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell chain_matmul linalg_multi_dot".split()
-)
+_MISSED_BY_FVCORE = {
+    *("mv", "dot", "vdot", "inner", "tensordot", "addmv", "addr", "addbmm", "baddbmm", "chain_matmul"),
+    *("linalg_multi_dot", "bilinear", "scaled_dot_product_attention", "deform_conv2d"),
+    *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+}
 """What is counted here, as fvcore sees it, and fvcore has no formula for."""
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from resbench.devices import Device
+from resbench.devices import Device, is_out_of_memory
+from resbench.errors import in_one_line
 from resbench.training.engine import Engine
+
+T = TypeVar("T")
 
 MIN_CALLS = 5
 MAX_CALLS = 100
@@ -41,11 +45,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one network at one batch size."""
+    """Times of one network at one batch size; one that could not be taken is None."""
 
-    single: Timing
+    single: Timing | None
     """Forward pass of one image, eval mode."""
-    inference: Timing
+    inference: Timing | None
     """Forward pass of a batch, eval mode."""
     forward: Timing | None = None
     """Forward pass and loss of a batch, train mode; ``None`` where the network cannot be trained at that size, or where
@@ -54,6 +58,8 @@ class Latency:
     """Backward pass of a batch."""
     step: Timing | None = None
     """Forward, backward and update of a batch; ``None`` where training itself is going to tell."""
+    failures: tuple[str, ...] = ()
+    """Why a time could not be taken."""
 
 
 def time_calls(call: Callable[[], object], device: Device, *, max_seconds: float = MAX_SECONDS) -> Timing:
@@ -92,7 +98,8 @@ def measure_latency(
     Where the engine takes its batches in parts, the passes are of the first part, and a step is of the whole batch.
 
     Inference and whole steps run as the engine runs them, from a graph where it has one. The two halves of a
-    training pass are timed outside any graph: a graph has no halves.
+    training pass are timed outside any graph: a graph has no halves. A pass that fails is not timed, unless memory ran
+    out.
 
     Args:
         engine: Whose model is measured, in its precision and memory format.
@@ -105,20 +112,37 @@ def measure_latency(
     images, labels = engine.micro_batches(*batch)[0]
     engine.set_learning_rate(0.0)
 
+    failures: list[str] = []
+
+    def attempt(what: str, measure: Callable[[], T]) -> T | None:
+        try:
+            return measure()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            failures.append(f"{what} could not be timed ({in_one_line(error)})")
+            return None
+
+    def timed(make: Callable[[], Callable[[], object]]) -> Callable[[], Timing]:
+        return lambda: time_calls(make(), device, max_seconds=max_seconds)
+
     engine.model.eval()
-    single = time_calls(engine.inference(one_image(images)), device, max_seconds=max_seconds)
-    inference = time_calls(engine.inference(images), device, max_seconds=max_seconds)
+    single = attempt("one image", timed(lambda: engine.inference(one_image(images))))
+    inference = attempt("inference", timed(lambda: engine.inference(images)))
 
     if not train:
-        return Latency(single, inference)
+        return Latency(single, inference, failures=tuple(failures))
     engine.train_mode()
-    forward = backward = None
+    forward = backward = step = None
     if not engine.synchronised:  # ranks that take their time do not make the same number of calls
-        forward, backward = _time_forward_and_backward(engine, device, images, labels, max_seconds)
-    step = None
+        halves = attempt(
+            "forward and backward", lambda: _time_forward_and_backward(engine, device, images, labels, max_seconds)
+        )
+        forward, backward = halves or (None, None)
+        engine.optimizer.zero_grad(set_to_none=True)
     if with_step:
-        step = time_calls(lambda: engine.train_step(*batch), device, max_seconds=max_seconds)
-    return Latency(single, inference, forward, backward, step)
+        step = attempt("a training step", timed(lambda: lambda: engine.train_step(*batch)))
+    return Latency(single, inference, forward, backward, step, tuple(failures))
 
 
 def _time_forward_and_backward(

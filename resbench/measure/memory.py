@@ -20,9 +20,9 @@ from resbench.training.engine import Engine
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Peaks in MiB."""
+    """Peaks in MiB; None where they could not be measured."""
 
-    inference_mib: float
+    inference_mib: float | None
     training_allocated_mib: float | None
     """``None`` where the network cannot be trained at this batch size."""
     training_reserved_mib: float | None
@@ -30,9 +30,8 @@ class MemoryUse:
 
     def largest(self, ranks: Ranks) -> MemoryUse:
         """Returns the largest of each peak among ranks that measured at the same time."""
-        inference = ranks.largest(self.inference_mib)
         return MemoryUse(
-            self.inference_mib if inference is None else inference,
+            ranks.largest(self.inference_mib),
             ranks.largest(self.training_allocated_mib),
             ranks.largest(self.training_reserved_mib),
         )

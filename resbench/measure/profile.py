@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from resbench.devices import Device, open_device
-from resbench.errors import ModelError
+from resbench.devices import Device, is_out_of_memory, open_device
+from resbench.errors import ModelError, in_one_line
 from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency, one_image
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
@@ -66,8 +66,8 @@ class Subject:
             ModelError: That is no tensor of floats (2, classes); the message names the code at fault.
         """
         with torch.device("meta"):
-            network = self.build().eval()
             try:
+                network = self.build().eval()
                 with torch.no_grad():
                     logits = network(torch.empty(2, *self.input))
             except Exception:
@@ -90,12 +90,14 @@ class Subject:
         if self.pass_size > 1:
             return True
         with torch.device("meta"):
-            network = self.build()
-            train_mode(network, recipe.frozen_batch_norm)
             try:
+                network = self.build()
+                train_mode(network, recipe.frozen_batch_norm)
                 network(torch.empty(1, *self.input))
             except ValueError:
                 return False
+            except Exception:
+                return True  # as in check_logits
         return True
 
     def fixed_batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,6 +130,8 @@ class Profile:
     memory: MemoryUse
     warm_up_s: float
     """Compiling, tuning and recording before the measurements."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the figures must know, and why one is missing."""
 
 
 def measure_profile(
@@ -140,6 +144,9 @@ def measure_profile(
     ranks: Ranks = ALONE,
 ) -> tuple[Profile, Engine]:
     """Builds the network and measures it: memory first, while the process is clean, then time, then arithmetic.
+
+    What cannot be measured of a network that can be trained is None, and noted. A network that cannot be trained, or
+    not in this memory, raises its own error.
 
     Args:
         subject: What to measure.
@@ -171,18 +178,41 @@ def measure_profile(
         device.synchronize()
     warm_up_s = time.perf_counter() - first
     on_phase("profile")
-    memory = measure_memory(engine, device, level_mib=level, train=train).largest(ranks)
+    notes: list[str] = []
+    try:
+        memory = measure_memory(engine, device, level_mib=level, train=train).largest(ranks)
+    except Exception as error:
+        if is_out_of_memory(error) or ranks.size > 1:  # ranks wait for each other: none goes on alone
+            raise
+        _step_once(engine, train=train)
+        memory = MemoryUse(None, None, None)
+        notes.append(f"memory could not be measured ({in_one_line(error)})")
     # A graph has memory of its own, the same once more; so steps are recorded after the peaks are read.
     second = time.perf_counter()
     if engine.compiled:
-        _pass_once(engine, one_image(engine.slots[0][0]))  # a shape of its own to the compiler
+        try:
+            _pass_once(engine, one_image(engine.slots[0][0]))  # a shape of its own to the compiler
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise  # anything else is said where the latency is measured
     if train:
         engine.capture()
     device.synchronize()
     warm_up_s += time.perf_counter() - second
     latency = measure_latency(engine, device, with_step=with_step, train=train)
-    complexity = measure_complexity(subject.build, subject.input)
-    return Profile(complexity, latency, memory, warm_up_s), engine
+    complexity = measure_complexity(subject.build, subject.input, device=subject.engine.device)
+    return Profile(complexity, latency, memory, warm_up_s, [*notes, *latency.failures, *complexity.notes]), engine
+
+
+def _step_once(engine: Engine, *, train: bool) -> None:
+    """Trains and evaluates on one batch as a training does; raises what that raises."""
+    batch = engine.slots[0]
+    engine.optimizer.zero_grad(set_to_none=True)
+    if train:
+        engine.train_mode()
+        engine.train_step(*batch)
+    engine.model.eval()
+    engine.eval_step(*batch)
 
 
 def _pass_once(engine: Engine, images: torch.Tensor) -> None:
@@ -218,11 +248,11 @@ def profile_record(
         forward_flops=complexity.forward_flops,
         train_flops_per_image=complexity.train_flops_per_image,
         activations=complexity.activations,
-        latency_ms_p50=latency.single.ms(),
-        latency_ms_p90=latency.single.ms(0.9),
-        inference_ms_p50=latency.inference.ms(),
-        inference_ms_p90=latency.inference.ms(0.9),
-        inference_images_per_second=latency.inference.per_second(subject.pass_size),
+        latency_ms_p50=latency.single.ms() if latency.single else None,
+        latency_ms_p90=latency.single.ms(0.9) if latency.single else None,
+        inference_ms_p50=latency.inference.ms() if latency.inference else None,
+        inference_ms_p90=latency.inference.ms(0.9) if latency.inference else None,
+        inference_images_per_second=latency.inference.per_second(subject.pass_size) if latency.inference else None,
         forward_ms=latency.forward.ms() if latency.forward else None,
         backward_ms=latency.backward.ms() if latency.backward else None,
         train_images_per_second=latency.step.per_second(subject.batch_size) if latency.step else None,
@@ -246,6 +276,8 @@ def run_profile(subject: Subject, emit: Callable[[str, dict[str, object]], None]
         )
     seen = window.report()
     doubts = seen.reasons if seen.verdict == SUSPECT else ()
-    for reason in (*engine.fallbacks, *(f"{subject.model} at this batch is suspect: {doubt}" for doubt in doubts)):
+    notes = (f"{subject.model}: {note}" for note in profile.notes)
+    suspect = (f"{subject.model} at this batch is suspect: {doubt}" for doubt in doubts)
+    for reason in (*engine.fallbacks, *notes, *suspect):
         emit("notice", {"text": reason})
     emit("profile", profile_record(subject, profile, engine, device_name=device.name).to_dict())

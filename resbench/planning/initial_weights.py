@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
-
-import torch
+from functools import partial
 
 from resbench.errors import InputError
 from resbench.inputs import NAMED_WEIGHTS
 from resbench.planning.arms import PlannedArm
-from resbench.registry import create_model
+from resbench.registry import build_skeleton, create_model
 from resbench.suite import Suite
 from resbench.untrusted import printable, user_path
 
@@ -70,9 +69,9 @@ def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> list[str]:
     told: list[str] = []
     for model in dict.fromkeys(arm.model for arm in arms if _is_file(arm.weights) and arm.stem == "source"):
         # The file is read, and its names and shapes are held to the network's. Other warnings come again in the trial.
-        with torch.device("meta"), warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            create_model(model, weights=suite.weights)
+            build_skeleton(partial(create_model, model, weights=suite.weights))
         told += [f"{model}: {each.message}" for each in caught if issubclass(each.category, PrefixWarning)]
     return told
 

@@ -13,7 +13,7 @@ from resbench.conduct import Conduct
 from resbench.data.datasets import Dataset, DatasetUnavailableError
 from resbench.errors import InputError
 from resbench.inputs import Inputs
-from resbench.measure.flops import count_training_flops
+from resbench.measure.flops import count_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import name_weights
@@ -21,7 +21,7 @@ from resbench.planning.missing import leave_out_missing
 from resbench.planning.settings import resolve_conduct, resolve_engine
 from resbench.planning.several import check_layers, check_share, notices_of
 from resbench.plugins import code_of, import_code, specs_of
-from resbench.registry import faults
+from resbench.registry import described, faults
 from resbench.schema import Trial, format_input
 from resbench.suite import Suite, parse_input
 
@@ -227,19 +227,34 @@ def _check_budget(arm: PlannedArm, trial: Trial, steps_per_epoch: int) -> None:
     """Checks that an arm's budget buys a step; FLOPs are counted only where they are the budget's unit.
 
     Raises:
-        InputError: It buys none.
+        InputError: It buys none, or counts FLOPs and none of the network's can be counted.
     """
-    flops = None
+    training = None
     if arm.budget.unit == "flop":
         subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-        try:
-            with torch.device("meta"):
-                flops = count_training_flops(subject.build(), trial.input)
-        except Exception:
-            if arm.entry.origin is None:
-                raise
-            return  # a user's network can fail in any way: its trial says how, and the others run
-    plan_spending(arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=flops)
+        flops = count_flops(subject.build, trial.input)
+        training = flops.training
+        if not (flops.forward and training):
+            if arm.entry.origin and not _runs(subject):
+                return  # a user's network can fail in any way: its trial says how, and the others run
+            why = flops.failure or "it has no multiply-add that a counter knows"
+            raise InputError(
+                f"the budget {arm.budget} counts FLOPs, and those of {described(arm.entry)} cannot be counted ({why}). "
+                "Give a budget of epochs (ep), steps, images (img) or seconds (s), or leave the model out."
+            )
+    plan_spending(
+        arm.budget, batch_size=trial.batch_size, steps_per_epoch=steps_per_epoch, train_flops_per_image=training
+    )
+
+
+def _runs(subject: Subject) -> bool:
+    """Returns whether a network runs forward and backward on the processor."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            subject.build()(torch.zeros(2, *subject.input)).sum().backward()
+    except Exception:
+        return False
+    return True
 
 
 def _check_different(arms: Sequence[PlannedArm]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from resbench.devices import check_devices
 from resbench.errors import InputError
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm
 from resbench.ranks import threads_of_each
+from resbench.registry import build_skeleton
 from resbench.schema import EngineSettings, Trial
 from resbench.suite import EngineOptions
 from resbench.training.distributed import check_batch_norm
@@ -68,9 +67,8 @@ def check_layers(arm: PlannedArm, trial: Trial) -> None:
         InputError: It cannot.
     """
     if arm.recipe.sync_batch_norm and trial.engine.devices > 1:
-        with torch.device("meta"):
-            subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-            check_batch_norm(subject.build())
+        subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
+        check_batch_norm(build_skeleton(subject.build))
 
 
 def notices_of(engine: EngineSettings) -> list[str]:

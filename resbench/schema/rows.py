@@ -99,7 +99,8 @@ class TrialRecord:
     trainable_params: int | None = None
     """Those that are trained."""
     macs: int | None = None
-    """Multiply-adds of one image's forward pass in convolutions and linear layers (FlopCounterMode / 2)."""
+    """Multiply-adds of one image's forward pass in convolutions, linear layers and other matrix products
+    (FlopCounterMode / 2); empty, with a note, if they cannot be counted."""
     macs_fvcore: int | None = None
     """fvcore's own total for the same image, which also counts batch norm and adaptive pooling."""
     forward_flops: int | None = None
@@ -215,7 +216,7 @@ class TrialRecord:
     """UTC, ISO 8601."""
 
     notes: list[str] = field(default_factory=list)
-    """What a reader of the row must know: a fallback, a disagreement of counters."""
+    """What a reader of the row must know: a fallback, a disagreement of counters, why a figure is missing."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON types."""
@@ -251,8 +252,8 @@ class EpochRecord:
     """Data + step time since training began."""
     eval_s: float
     """Of this evaluation."""
-    train_flops_spent: float
-    """So far."""
+    train_flops_spent: float | None
+    """So far; None if they cannot be counted."""
     train_images_per_second: float
     """Over this epoch alone."""
 
@@ -281,10 +282,10 @@ class ProfileRecord:
     cuda_graph: bool
     params: int
     trainable_params: int
-    macs: int
+    macs: int | None
     macs_fvcore: int | None
-    forward_flops: int
-    train_flops_per_image: int
+    forward_flops: int | None
+    train_flops_per_image: int | None
     activations: int | None
     latency_ms_p50: float | None
     latency_ms_p90: float | None

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from resbench.budget import Budget, Spending, plan_spending
-from resbench.measure.flops import count_forward_flops, count_training_flops
+from resbench.measure.flops import count_flops
 from resbench.training.backbone import Backbone
 
 
@@ -15,13 +15,27 @@ from resbench.training.backbone import Backbone
 class FeatureCost:
     """Training FLOPs of one image. Together they are what it costs where nothing is cached."""
 
-    features: int
-    """Its pass through the backbone, once."""
-    step: int
-    """The head forward and backward, at every step."""
+    features: int | None
+    """Its pass through the backbone, once; None if it cannot be counted."""
+    step: int | None
+    """The head forward and backward, at every step; None if it cannot be counted."""
 
-    def spent(self, *, images_seen: int, features_made: int) -> float:
-        """Returns the FLOPs that a training has spent."""
+    @property
+    def of_both(self) -> int | None:
+        """Of an image whose features are computed in the step."""
+        return None if self.features is None or self.step is None else self.features + self.step
+
+    def measures(self, budget: Budget) -> bool:
+        """Returns whether a training on features can spend a budget: one of FLOPs only if a step of the head has some.
+
+        Without, the training goes on on images.
+        """
+        return budget.unit != "flop" or (self.features is not None and bool(self.step))
+
+    def spent(self, *, images_seen: int, features_made: int) -> float | None:
+        """Returns the FLOPs that a training has spent, None if they cannot be counted."""
+        if self.features is None or self.step is None:
+            return None
         return float(images_seen * self.step + features_made * self.features)
 
 
@@ -32,10 +46,9 @@ def count_feature_cost(backbone: Backbone, input_shape: tuple[int, int, int]) ->
         backbone: On any device; it is left as it is.
         input_shape: Channels, height, width of one image.
     """
-    network, head = (copy.deepcopy(part).to("meta") for part in (backbone.network, backbone.head))
     return FeatureCost(
-        count_forward_flops(network, input_shape),
-        count_training_flops(head, backbone.feature_shape),
+        count_flops(lambda: copy.deepcopy(backbone.network), input_shape, passes=["forward"]).forward,
+        count_flops(lambda: copy.deepcopy(backbone.head), backbone.feature_shape, passes=["training"]).training,
     )
 
 
@@ -76,7 +89,7 @@ def plan_feature_spending(
 
     Args:
         budget: What may be spent.
-        cost: Of one image.
+        cost: Of one image; one that measures the budget.
         batch_size: Images a step.
         steps_per_epoch: Full batches in the training set.
         train_images: In the training set; the first epoch leaves out what fills no batch.
@@ -88,10 +101,12 @@ def plan_feature_spending(
         budget,
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch,
-        train_flops_per_image=cost.features + cost.step,
+        train_flops_per_image=cost.of_both,
     )
     if budget.unit != "flop" or (spending.total_steps or 0) <= steps_per_epoch:
         return spending
+    assert cost.features is not None  # the cost measures the budget
+    assert cost.step
     return FeatureSpending(
         budget,
         float(batch_size * cost.step),

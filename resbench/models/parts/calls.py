@@ -1,4 +1,4 @@
-"""What a network's modules do with an image: each one's call, in order, as they are made on the meta device."""
+"""What a network's modules do with an image: each one's call, in order."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Call:
 
 
 def follow(network: nn.Module, image: Sequence[int]) -> list[Call]:
-    """Runs a network on the meta device and returns every module's call, in the order in which they begin."""
+    """Runs a network where its parameters are and returns every module's call, in the order in which they begin."""
     calls: list[Call] = []
     with _hooks(network, calls), torch.no_grad():
-        network(torch.empty(2, *image, device="meta"))
+        network(torch.zeros(2, *image, device=next(network.parameters()).device))
     return calls
 
 

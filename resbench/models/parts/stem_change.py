@@ -47,7 +47,7 @@ def find_stem(network: nn.Module, image: Sequence[int]) -> Stem:
     """Recognises a network's stem, and makes sure that the network works with it changed.
 
     Args:
-        network: On the meta device, and good for nothing else afterwards: its stem is changed.
+        network: On any device, and good for nothing else afterwards: its stem is changed.
         image: Channels, height and width of images that it takes.
 
     Raises:
