@@ -164,11 +164,12 @@ class _EventFile:
 
         self._add(_entry(step=step, session_log=SessionLog(status=SessionLog.START)))
 
-    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Adds figures of one step, by tag."""
+    def add_scalars(self, values: Mapping[str, float | None], step: int) -> None:
+        """Adds the figures of one step that are known, by tag."""
         from torch.utils.tensorboard import summary
 
-        self._add(*(_entry(summary=summary.scalar(tag, float(value)), step=step) for tag, value in values.items()))
+        known = {tag: float(value) for tag, value in values.items() if value is not None}
+        self._add(*(_entry(summary=summary.scalar(tag, value), step=step) for tag, value in known.items()))
 
     def add_text(self, tag: str, text: str, step: int) -> None:
         """Adds text, as Markdown."""

@@ -65,8 +65,10 @@ def curve(epochs: pd.DataFrame, source: str, *, of: str = "test_accuracy", facto
         factor: What it is multiplied by: accuracies are shown in percent.
 
     Returns:
-        The curve, or ``None`` where there is no evaluation.
+        The curve, or None if there is no evaluation, or one whose x is not known.
     """
+    if not epochs[source].notna().all():
+        return None
     trials: dict[str, list[tuple[float, float]]] = {}
     for trial_id, at, value in zip(epochs["trial_id"], epochs[source], epochs[of], strict=True):
         trials.setdefault(trial_id, []).append((float(at), factor * float(value)))
@@ -97,7 +99,7 @@ def curves_figure(
     curves = {}
     for label in group.shown:
         found = curve(epochs.of(group.ok(label, "trial_id")), source)
-        if found and all(map(math.isfinite, found.x)):  # records of old may not know it
+        if found:
             curves[label] = found
     if not any(len(data.x) > 1 for data in curves.values()) or not any(data.x[-1] for data in curves.values()):
         return None

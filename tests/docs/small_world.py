@@ -40,7 +40,7 @@ def jobs_in_this_process() -> Iterator[None]:
         patch.setattr("resbench.audit.run.run_in_process", run_one)
         patch.setattr("resbench.measure.latency.MAX_CALLS", 3)
         patch.setattr("resbench.measure.latency.MIN_CALLS", 3)
-        patch.setattr("resbench.measure.flops.count_with_fvcore", lambda model, shape: (None, None))
+        patch.setattr("resbench.measure.flops.count_with_fvcore", lambda model, shape: (None, None, ()))
         yield
 
 
