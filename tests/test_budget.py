@@ -189,6 +189,9 @@ def test_the_amount_that_an_error_names_always_buys_a_step(flops_per_image: int,
         assert plan(named[1]).total_steps in (1, 2)
 
 
-def test_a_budget_of_flops_cannot_be_planned_without_them() -> None:
-    with pytest.raises(ValueError, match="train_flops_per_image"):
-        plan_spending(parse_budget("1e12flop"), batch_size=1, steps_per_epoch=1)
+@pytest.mark.parametrize("flops", [None, 0])
+def test_a_budget_of_flops_is_refused_where_none_are_counted(flops: int | None) -> None:
+    with pytest.raises(InputError, match=r"1e12flop counts FLOPs, and of this network none can be counted"):
+        plan_spending(parse_budget("1e12flop"), batch_size=1, steps_per_epoch=1, train_flops_per_image=flops)
+    spending = plan_spending(parse_budget("3ep"), batch_size=1, steps_per_epoch=2, train_flops_per_image=flops)
+    assert spending.total_steps == 6
