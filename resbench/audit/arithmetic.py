@@ -9,6 +9,7 @@ import torch
 from resbench.audit.case import Case, eval_logits
 from resbench.audit.findings import Outcome, failed, passed, warned
 from resbench.audit.modes import SAME
+from resbench.audit.places import describe
 from resbench.audit.words import apart, far, names
 from resbench.measure.flops import TOLERANCE, count_flops, measure_complexity
 from resbench.registry import build_skeleton
@@ -30,12 +31,16 @@ NEAR_BF16 = 0.15
 
 
 def flops(case: Case) -> Outcome:
-    """The network's multiply-adds can be counted, none are known to be missing, and two counters agree on them."""
+    """The network's multiply-adds can be counted, none are known to be missing, and two counters agree on them.
+
+    It runs on the meta device, where nothing is computed, unless it reads numbers: no tensor stays on the processor.
+    """
     with torch.random.fork_rng(devices=[]):
         complexity = measure_complexity(case.subject.build, case.shape, device=case.subject.engine.device)
     counted = f"{complexity.macs:,} MACs an image" if complexity.macs else ""
-    said = "; ".join(filter(None, (counted, *complexity.notes)))
-    if not complexity.macs or complexity.failure or complexity.uncounted or complexity.missed_by_fvcore:
+    stays = _what_stays(case)
+    said = "; ".join(filter(None, (counted, *complexity.notes, stays)))
+    if not complexity.macs or complexity.failure or complexity.uncounted or complexity.missed_by_fvcore or stays:
         return warned(said)
     if complexity.disagreement is None:
         return passed(said)
@@ -43,6 +48,18 @@ def flops(case: Case) -> Outcome:
         return warned(said)
     agree, why = _explained(case, complexity.macs)
     return passed(f"{said}{why}") if agree else warned(f"{said}{why}")
+
+
+def _what_stays(case: Case) -> str:
+    """Says where a network mixes its tensors with one on the processor; empty if it does not."""
+    try:
+        with torch.device("meta"):
+            network = case.build().eval()
+        network(case.images(1).to("meta"))
+    except Exception as error:
+        if "same device" in str(error) or "expected device" in str(error):
+            return f"a tensor stays on the processor, so it runs on no other device: {describe(error)}"
+    return ""
 
 
 def _explained(case: Case, macs: int) -> tuple[bool, str]:
