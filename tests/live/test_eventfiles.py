@@ -258,3 +258,14 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_the_command_can_be_pasted() -> None:
     assert tensorboard_command(Path("my results")) == "tensorboard --logdir 'my results/tensorboard'"
+
+
+def test_flops_that_are_not_known_leave_all_else_in_the_files(writer: Writer) -> None:
+    writer.files(TRIAL, "training", {"trial_id": TRIAL.trial_id, "steps": 0})
+    for epoch in make_epochs(TRIAL, accuracy=0.8, seconds=30.0, epochs=3):
+        writer.files(TRIAL, "epoch", {**epoch, "train_flops_spent": None})
+    writer.end(TRIAL, macs=None)
+    run = writer.read()
+    assert writer.said == []
+    assert len(run.Scalars("accuracy/test")) == 3
+    assert not {"train_flops_spent", "final/macs"} & set(run.Tags()["scalars"])

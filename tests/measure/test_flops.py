@@ -366,9 +366,10 @@ doubled.register_autograd(lambda context, gradient: doubled(gradient))
 def test_an_operator_that_no_counter_knows_is_named(head, shapes, named):
     counted = count_flops(after_features(head, *shapes), (3, 8, 8))
     assert counted.uncounted == named
-    assert f"MACs leave out {', '.join(named)}, which no counter knows" in measure_complexity(
-        after_features(head, *shapes), (3, 8, 8)
-    ).notes
+    assert (
+        f"MACs leave out {', '.join(named)}, which no counter knows"
+        in measure_complexity(after_features(head, *shapes), (3, 8, 8)).notes
+    )
 
 
 def test_what_is_not_counted_by_convention_is_not_named():
