@@ -230,6 +230,58 @@ class TestGoingOn:
         assert "the checkpoint is of cached features True, this is False: starting over" in record.notes
 
 
+class Scale(nn.Module):
+    """A head without a sum of products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features * self.weight
+
+
+class Asking(nn.Module):
+    """Reads a number of its images."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images if images.abs().max() < 1000 else images / 1000
+
+
+class TestFlopsOfParts:
+    def scaled(self) -> nn.Module:
+        return nn.Sequential(*frozen()[:5], nn.Linear(32, 2).requires_grad_(False), Scale())
+
+    def test_a_head_without_any_is_trained_on_images_where_the_budget_counts_them(self, make):
+        with registering() as add:
+            add("scaled", self.scaled)
+            record, _ = run(make(model="scaled", budget="2ep"))
+            features = TRAIN_IMAGES * (CONV + HEAD)
+            assert (record.status, record.cached_features, record.train_flops_spent) == ("ok", True, features)
+            step = BATCH * (CONV + HEAD)
+            record, _ = run(make(model="scaled", budget=f"{(STEPS + 2) * step}flop"))
+        assert (record.status, record.cached_features, record.steps) == ("ok", False, STEPS + 2)
+        reason = "a step of the head has no FLOPs, which the budget counts"
+        assert f"features of the frozen backbone are not cached: {reason}" in record.notes
+
+    def test_a_backbone_that_reads_numbers_is_counted_with_them(self, make):
+        with registering() as add:
+            add("asking", lambda: nn.Sequential(Asking(), *frozen()))
+            record, _ = run(make(model="asking"))
+        assert (record.status, record.cached_features) == ("ok", True)
+        seen = 3 * STEPS * BATCH
+        assert record.train_flops_spent == seen * 2 * HEAD + TRAIN_IMAGES * CONV
+
+    def test_parts_that_nothing_can_count_leave_the_column_empty(self, make, monkeypatch):
+        def fail(*arguments: object, **more: object) -> None:
+            raise RuntimeError("counted nothing")
+
+        monkeypatch.setattr("resbench.measure.flops._count", fail)
+        record, events = run(make())
+        assert (record.status, record.cached_features, record.train_flops_spent) == ("ok", True, None)
+        assert [epoch["train_flops_spent"] for epoch in of_kind(events, "epoch")] == [None] * 3
+
+
 class TestMeasuredAlone:
     def test_again_gives_every_figure_and_leaves_the_trial_alone(self, make):
         emitted: Events = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,6 +68,22 @@ def test_where_features_are_cached_the_backbone_runs_once_an_image(budget: str, 
     assert times.step_s == 0.03125
     # Those of the test images are computed in the first evaluation.
     assert times.eval_s == times.evaluations * 3 * 0.0078125 + 3 * 0.25
+
+
+@pytest.mark.parametrize("parts", [(1000, 0), (1000, None), (None, 10)])
+def test_a_head_without_flops_is_no_shortcut_where_the_budget_counts_them(parts: tuple[int | None, int | None]) -> None:
+    features, step = parts
+    head = replace(HEAD, feature_flops=features, step_flops=step)
+    whole = trial_times(trial(budget="5e9flop"), measurement(), DATA)
+    assert trial_times(trial(budget="5e9flop"), measurement(head=head), DATA) == whole
+    assert trial_times(trial(budget="3ep"), measurement(head=head), DATA) == trial_times(
+        trial(budget="3ep"), measurement(head=HEAD), DATA
+    )
+
+
+def test_a_network_whose_flops_are_not_known_is_estimated_by_its_epochs() -> None:
+    unknown = trial_times(trial(budget="3ep"), measurement(train_flops_per_image=None), DATA)
+    assert unknown == trial_times(trial(budget="3ep"), measurement(), DATA)
 
 
 def test_the_wall_time_is_all_there_is_but_for_the_start_of_the_process() -> None:

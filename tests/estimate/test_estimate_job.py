@@ -183,3 +183,15 @@ def test_on_a_gpu_the_memory_is_the_allocators_and_the_device_says_how_much_it_h
     assert found.peak_mib is not None
     assert found.taken_mib is not None
     assert found.state_mib < found.peak_mib <= found.taken_mib < found.device_mib
+
+
+def test_a_builder_that_reads_numbers_is_measured_and_counted(frozen: str) -> None:
+    @register_model("reading", source="test")
+    def build(*, num_classes: int = 10, in_channels: int = 3, stem: str = "source") -> nn.Module:
+        """Stands for a network; the fixture forgets it."""
+        width = int(torch.linspace(4, 8, 3)[-1])
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, width), nn.Linear(width, num_classes))
+
+    found = measure(trial("reading", batch_size=4), STORED)
+    assert found.train_flops_per_image == 2 * (2 * 3 * 8 + 3 * 8 * 10)
+    assert found.count_s > 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from estimate_jobs import FIGURES, measure_by_name
-from made_up import trial
+from made_up import measurement, trial
 
 from resbench.conduct import Conduct
 from resbench.estimate import measuring
@@ -129,6 +129,14 @@ def test_what_there_is_no_time_for_is_scaled(clock: tuple[Asked, Took]) -> None:
     assert guess.step_s == pytest.approx(0.25 * flops / 1_000_000)
     params = sum(parameter.numel() for parameter in create_model("resnet34").parameters())
     assert guess.state_mib == pytest.approx(8 * params / 2**20)
+
+
+@pytest.mark.parametrize("flops", [0, None])
+def test_nothing_is_scaled_by_flops_that_are_not_known(clock: tuple[Asked, Took], flops: int | None) -> None:
+    known = [(trial("cnn", batch_size=50), measurement(train_flops_per_image=flops))]
+    found = measuring._scale(trial("resnet34"), known)
+    assert (found.basis, found.measured) == ("failed", None)
+    assert "none are counted of it or of the others" in found.reason
 
 
 def test_a_network_that_hangs_is_not_scaled(clock: tuple[Asked, Took]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from resbench.errors import InputError
+from resbench.models import torchvision_models
 from resbench.planning import fitting
 from resbench.planning.arms import plan_arms
 from resbench.planning.fitting import check_images, keep_fitting, some_of
 from resbench.planning.plan import plan_suite
 from resbench.profiling import profile_models
+from resbench.registry import check_stem, create_model, model_entry
 from resbench.suite import load_suite
 
 
@@ -98,3 +101,33 @@ def test_a_network_without_logits_is_no_classifier(monkeypatch, network, what):
 def test_a_profile_refuses_before_it_measures():
     with pytest.raises(InputError, match="model 'torchvision:inception_v3' does not take images of 3x8x8"):
         profile_models(["torchvision:inception_v3"], input_shape="3x8x8", batch_sizes=[1])
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """Makes a network of a library one that reads numbers when it is built and when it runs."""
+
+    class Reads(nn.Module):
+        def __init__(self, classes, side):
+            super().__init__()
+            self.conv = nn.Conv2d(3, int(torch.linspace(4, 8, 3)[-1]), 3, stride=2, padding=1)
+            self.head = nn.Linear(8, classes)
+            self.side = side
+
+        def forward(self, images):
+            assert images.shape[2] == self.side
+            maps = self.conv(images)
+            return self.head(maps.mean((2, 3)) if maps.abs().max() < 1e9 else maps.amax((2, 3)))
+
+    def make(name, *, num_classes, in_channels, input_size):
+        return Reads(num_classes, 224 if input_size is None else input_size[0])
+
+    monkeypatch.setattr(torchvision_models, "_make", make)
+
+
+@pytest.mark.usefixtures("reading")
+def test_a_librarys_network_that_reads_numbers_is_checked_on_the_processor():
+    check_images("torchvision:resnet18", "source", (3, 32, 32), 10)
+    check_stem(model_entry("torchvision:resnet18"), "cifar")
+    network = create_model("torchvision:resnet18", stem="cifar")
+    assert (network.conv.stride, network.conv.kernel_size) == ((1, 1), (3, 3))
