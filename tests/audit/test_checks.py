@@ -8,6 +8,7 @@ from typing import Any
 import broken_modes as modes
 import broken_networks as tiny
 import pytest
+import torch
 from broken_networks import Tiny, of
 from torch import nn
 
@@ -177,3 +178,32 @@ def test_a_bias_before_batch_norm_counts_as_reached(outcome_of: Callable[..., Ou
     assert outcome_of("unused parameters", biased).verdict == "pass"
     found = outcome_of("gradients", biased)
     assert (found.verdict, found.detail.partition("; ")[2]) == ("pass", "batch norm cancels 1 bias: conv.bias")
+
+
+class ByProducts(Tiny):
+    """A head that multiplies three numbers, as most of its arithmetic."""
+
+    def __init__(self, num_classes: int = 5, in_channels: int = 3, stem: str = "source") -> None:
+        super().__init__(num_classes, in_channels, stem)
+        self.head = nn.Bilinear(tiny.WIDTH, tiny.WIDTH, 50 * num_classes)
+
+    def forward(self, images: Any) -> Any:
+        features = self.features(images)
+        return self.head(features, features).unflatten(1, (50, -1)).mean(1)
+
+
+def test_a_product_of_three_numbers_has_three_gradients(outcome_of: Callable[..., Outcome]) -> None:
+    found = outcome_of("backward FLOPs", of(ByProducts))
+    assert found.verdict == "pass"
+    assert 3.05 < float(found.detail.split()[2]) <= 4
+
+
+def test_a_tensor_made_in_the_forward_pass_stays_on_the_processor(outcome_of: Callable[..., Outcome]) -> None:
+    class Coordinates(Tiny):
+        def forward(self, images: Any) -> Any:
+            return super().forward(images + torch.linspace(-1, 1, images.shape[-1]))
+
+    found = outcome_of("FLOPs counters", of(Coordinates))
+    assert found.verdict == "warn"
+    assert "MACs an image; a tensor stays on the processor" in found.detail
+    assert "(at audit/test_checks.py:" in found.detail

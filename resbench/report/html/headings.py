@@ -7,7 +7,7 @@ from resbench.report.pairs import TEST
 HEADINGS = {
     "model": "As the registry names it.",
     "params (M)": "Parameters, in millions.",
-    "MACs (M)": "Multiply-adds of convolutions and linear layers, forward pass of one image, in millions.",
+    "MACs (M)": "Multiply-adds of convolutions, linear layers and the like, forward pass of one image, in millions.",
     "test accuracy (%)": "Last epoch, all test images: mean ± standard deviation over n seeds.",
     "95 % interval": "Of the mean, from Student's t over the seeds.",
     "tier": "Models that share a letter are not separated by these runs (Welch's t-test, Holm-corrected).",
