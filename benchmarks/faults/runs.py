@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +79,14 @@ class Workplace:
         said = self.scratch / "said.txt"
         with said.open("wb") as file:
             process = subprocess.Popen(
-                [*command, *flags], stdout=file, stderr=file, env=environment, cwd=self.scratch, start_new_session=True
+                [*command, *flags],
+                stdout=file,
+                stderr=file,
+                env=environment,
+                cwd=self.scratch,
+                start_new_session=True,
+                # A background job inherits that SIGINT is ignored, and one of the faults is that.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         if limit_file_bytes is not None:
             psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (limit_file_bytes, limit_file_bytes))

@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
 from benchmarks.harness.processes import in_fresh_process
 from benchmarks.harness.rows import Row, Setting, row_of
 from resbench.devices import open_device
@@ -63,8 +61,7 @@ def warm_up_s(setting: Setting, folder: str, seed: int) -> WarmUp:
 
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
     options = EngineOptions(device=setting.device, precision=setting.precision, compile="on")
-    subject = Subject(MODEL, setting.stem, (3, 32, 32), 10, setting.batch_size, resolve_engine(options))
-    torch.manual_seed(seed)
+    subject = Subject(MODEL, setting.stem, (3, 32, 32), 10, setting.batch_size, resolve_engine(options), seed=seed)
     engine = subject.engine_for(get_recipe("common"), open_device(setting.device))
     began = time.perf_counter()
     engine.warm_up(*engine.slots[0])

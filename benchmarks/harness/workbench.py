@@ -166,7 +166,6 @@ def workbench(
     apply_precision(settings.precision)
     device, chosen = open_device(settings.device), get_recipe("common")
     subject = Subject(model, setting.stem, (3, SIZE, SIZE), CLASSES, setting.batch_size, settings)
-    torch.manual_seed(0)
     warm = subject.engine_for(chosen, device, slots=slots)
     warm.warm_up(*warm.slots[0])
     warm.capture()

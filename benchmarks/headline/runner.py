@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from benchmarks.headline.place import Command
@@ -115,8 +116,10 @@ def run_command(command: Command, seconds: float) -> Ended:
     if command.output:
         command.output.parent.mkdir(parents=True, exist_ok=True)
     with command.output.open("w") if command.output else nullcontext() as output:
-        # A group of its own: what it has started ends with it, and nothing is left on the device.
-        process = subprocess.Popen(arguments, stdout=output, start_new_session=True)
+        # A group of its own: what it has started ends with it, and nothing is left on the device. It listens to SIGINT
+        # even if this process inherited that it is ignored, as background jobs do: nobody else sends it.
+        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(arguments, stdout=output, start_new_session=True, preexec_fn=listening)
         try:
             exit_code: int | None = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:

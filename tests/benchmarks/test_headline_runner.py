@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,7 @@ MODULES = {
         "import subprocess, sys; command = [sys.executable, '-m', 'holds', sys.argv[1]]; "
         "subprocess.Popen(command, stdout=subprocess.PIPE).stdout.readline()"
     ),
+    "listens": "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)",
     "deaf": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); signal.pause()",
 }
 
@@ -155,6 +157,16 @@ def test_what_is_not_over_in_time_is_ended_even_where_it_does_not_listen(
     monkeypatch.setattr(runner, "GRACE_S", 0.5)
     ended = run_command(Command("x", (name,), output=modules / "said.txt"), 0.5)
     assert (ended.exit_code, ended.done) == (None, False)
+
+
+def test_a_command_listens_to_an_interrupt_that_this_process_ignores(modules: Path) -> None:
+    output = modules / "said.txt"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a background job of a script inherits it
+    try:
+        run_command(Command("x", ("listens",), output=output), 60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert output.read_text() == "True\n"
 
 
 def test_what_a_command_has_started_ends_with_it(modules: Path) -> None:
