@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from resbench.data.cache import cache_root
 from resbench.errors import InputError
+from resbench.host_state import forked_generators
 from resbench.provenance import host_cpu
 
 PRECISIONS = ("auto", "fp32", "tf32", "bf16")
@@ -96,8 +97,7 @@ def measure_bf16_speedup(*, batch_size: int = 64, repeats: int = 3) -> float:
     """
     from resbench.registry import create_model
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with forked_generators(seed=0):
         network = create_model("resnet50").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.randn(batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(10, (batch_size,))

@@ -15,6 +15,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from resbench.host_state import seed_generators
 from resbench.schema import EngineSettings
 
 PATIENCE = timedelta(minutes=20)
@@ -118,7 +119,7 @@ class Ranks:
                     tensor.copy_(sent)
 
     def draw_apart(self, seed: int) -> None:
-        """Seeds torch's generators of every rank but the first: what a network drops is not the same in all shares.
+        """Seeds the generators of every rank but the first: what a network drops is not the same in all shares.
 
         Args:
             seed: The trial's.
@@ -126,7 +127,7 @@ class Ranks:
         if not self.first:
             # A processor's generator takes 32 bits of a seed, so the difference is in these; an odd factor keeps ranks
             # and neighbouring seeds apart.
-            torch.manual_seed((seed + self.rank * 0x9E3779B1) % 2**32)
+            seed_generators((seed + self.rank * 0x9E3779B1) % 2**32)
 
 
 ALONE = Ranks()

@@ -31,11 +31,15 @@ STEMS = ("source", "cifar")
 LONGEST_NAME = 100
 """Characters of a model's name."""
 
+_IS_LAZY = "_initialize_hook"
+"""What torch's lazy layers have until their first pass."""
+
 _REQUIRED_KEYWORDS = {"num_classes", "in_channels", "stem"}
 _OPTIONAL_KEYWORDS = {"input_size", "weights"}
 
 Builder = Callable[..., "torch.nn.Module"]
 _B = TypeVar("_B", bound=Builder)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -193,10 +197,13 @@ def create_model(
     Returns:
         A network from images (N, in_channels, height, width) to logits (N, num_classes).
 
+    Lazy layers (``nn.LazyConv2d``) are initialised by a pass over two images, from generators as the builder leaves
+    them.
+
     Raises:
         InputError: An unknown name or stem, a stem the network does not come with, a number below 1, an input size
             that it cannot be built for, or weights for a network that takes none.
-        ModelError: The builder returned something that is no ``torch.nn.Module``.
+        ModelError: The builder returned something that is no ``torch.nn.Module``, or no pass reaches a lazy layer.
     """
     entry = model_entry(name)
     check_stem(entry, stem)
@@ -222,24 +229,58 @@ def create_model(
             f"{described(entry)} is no network: its builder returned {type(network).__name__!r}, and a torch.nn.Module "
             "is wanted."
         )
+    _initialise_lazy_layers(network, entry, (in_channels, height, width))
     return network
 
 
-def build_skeleton(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Builds a network on the meta device, where it takes no memory, or on the CPU if its builder needs numbers.
+def _initialise_lazy_layers(network: torch.nn.Module, entry: ModelEntry, shape: tuple[int, int, int]) -> None:
+    """Gives lazy layers their shapes and weights; statistics of batch norm do not move."""
+    import torch
+    from torch.nn.modules.batchnorm import _NormBase
+    from torch.nn.modules.lazy import LazyModuleMixin
+
+    def lazy() -> list[str]:
+        layers = network.named_modules()
+        return [name for name, layer in layers if isinstance(layer, LazyModuleMixin) and hasattr(layer, _IS_LAZY)]
+
+    if not lazy():
+        return
+    for training in (True, False):  # a layer may be used in one mode only
+        network.train(training)
+        for layer in network.modules():
+            if isinstance(layer, _NormBase):
+                layer.eval()
+        with torch.no_grad():
+            network(torch.zeros(2, *shape, device=next(network.parameters()).device))
+        left = lazy()
+        if not left:
+            break
+    else:
+        raise ModelError(
+            f"{described(entry)}: no pass reaches the lazy {'layers' if left[1:] else 'layer'} {', '.join(left)}, so "
+            f"{'their shapes are' if left[1:] else 'its shape is'} unknown. Remove what no pass uses."
+        )
+    network.train()
+
+
+def without_memory(work: Callable[[], _T]) -> _T:
+    """Calls what builds networks on the meta device, or on the CPU if that needs real tensors; no generator moves.
 
     Args:
-        build: Makes the network on torch's default device; what it raises on the CPU comes through.
+        work: Raises what does not depend on the device from either.
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    from resbench.host_state import forked_generators
+
+    with forked_generators():
         try:
             with torch.device("meta"):
-                return build()
-        except Exception:  # a builder fails there in as many ways as it can be written
-            with torch.device("cpu"):
-                return build()
+                return work()
+        except Exception as error:
+            if "meta" not in str(error).lower():  # as all that torch says of a tensor without numbers
+                raise
+        return work()
 
 
 def described(entry: ModelEntry) -> str:

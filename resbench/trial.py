@@ -12,7 +12,8 @@ from resbench.conduct import Attempt
 from resbench.data.datasets import Dataset
 from resbench.data.pipeline import Pipeline, normalisation_of, to_device
 from resbench.devices import is_out_of_memory, open_device
-from resbench.errors import InputError
+from resbench.errors import InputError, ModelError
+from resbench.host_state import seed_generators
 from resbench.inputs import Inputs
 from resbench.measure.profile import Subject, measure_profile, profile_record
 from resbench.measure.telemetry import Telemetry
@@ -70,6 +71,7 @@ class TrialRun:
             batch_size=ranks.share(trial.batch_size),
             engine=replace(trial.engine, device=device_of(trial.engine, ranks)),
             micro_batch_size=None if attempt.micro_batch_size is None else -(-attempt.micro_batch_size // ranks.size),
+            seed=trial.seed,
         )
         self.recorder = Recorder(trial, attempt, emit)
         self.ledger, self.phase = self.recorder.ledger, self.recorder.phase
@@ -149,7 +151,15 @@ class TrialRun:
         )
 
     def profile(self) -> Engine:
-        """Measures what the network costs and notes it; returns the engine that was measured."""
+        """Measures what the network costs and notes it; returns the engine that was measured.
+
+        Raises:
+            ModelError: It is no classifier, or does not train at this batch size.
+        """
+        whole_batch = self.recipe.sync_batch_norm and self.ranks.size > 1  # a rank's share may be one image
+        if not whole_batch and (reason := self.subject.untrainable(self.recipe)):
+            self.phase("build")
+            raise ModelError(reason)
         with self.ledger.part("profile"), self.telemetry.window("profile") as window:
             profile, engine = measure_profile(
                 self.subject, self.recipe, self.device, with_step=False, on_phase=self.phase, ranks=self.ranks
@@ -178,7 +188,8 @@ class TrialRun:
         self.phase("build")
         with self.ledger.part("build"):
             engine.restart(self._initial_weights())
-            self.ranks.follow(engine.model.state_dict().values())  # not all that draws weights has torch's seed
+            # Not all that draws weights has a seed.
+            self.ranks.follow(value for value in engine.model.state_dict().values() if torch.is_tensor(value))
             self.ranks.draw_apart(trial.seed)
             target = self.device.torch_device
             pipeline = Pipeline(
@@ -271,8 +282,8 @@ class TrialRun:
 
     def _initial_weights(self) -> dict[str, torch.Tensor]:
         """Builds the network from the trial's seed and returns its weights and buffers."""
-        torch.manual_seed(self.trial.seed)
-        model = self.subject.build(self.inputs.weights_of(self.trial.weights))
+        seed_generators(self.trial.seed)
+        model = self.subject.create(self.inputs.weights_of(self.trial.weights))
         if self.trial.weights == "random":  # pretrained weights stay as they are
             initialise(model, self.recipe.initialisation)
         return model.state_dict()

@@ -215,7 +215,7 @@ def not_a_number(logits: torch.Tensor) -> torch.Tensor:
 
 
 class TestOutcome:
-    @pytest.mark.parametrize(("mode", "phase"), [("always", "profile"), ("train", "train"), ("eval", "eval")])
+    @pytest.mark.parametrize(("mode", "phase"), [("always", "build"), ("train", "train"), ("eval", "eval")])
     @pytest.mark.parametrize(
         ("fail", "status", "error"),
         [

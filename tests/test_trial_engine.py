@@ -79,7 +79,7 @@ def trained_without_a_profile(trial: Trial, inputs: Inputs) -> list[tuple[float,
     spending = plan_spending(
         parse_budget(trial.budget), batch_size=trial.batch_size, steps_per_epoch=pipeline.steps_per_epoch
     )
-    model = subject.build("random")
+    model = subject.create("random")
     initialise(model, recipe.initialisation)
     engine = Engine(model, recipe, trial.engine)
     result = Loop(engine, pipeline, device, recipe, spending, Ledger()).run()

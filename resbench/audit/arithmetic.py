@@ -12,7 +12,7 @@ from resbench.audit.modes import SAME
 from resbench.audit.places import describe
 from resbench.audit.words import apart, far, names
 from resbench.measure.flops import TOLERANCE, count_flops, measure_complexity
-from resbench.registry import build_skeleton
+from resbench.registry import without_memory
 from resbench.training.forward import forward_pass
 
 PLAUSIBLE = (2.0, 3.05)
@@ -84,7 +84,7 @@ def backward_flops(case: Case) -> Outcome:
     if not flops.forward:
         return warned("no FLOPs that a counter knows")
     ratio = (flops.training or 0) / flops.forward
-    whole = all(parameter.requires_grad for parameter in build_skeleton(case.build).parameters())
+    whole = all(parameter.requires_grad for parameter in without_memory(case.build).parameters())
     least, most = PLAUSIBLE if whole else (1.0, PLAUSIBLE[1])
     most += "aten._trilinear" in flops.operators  # a product of three numbers has three gradients
     said = f"training takes {ratio:.2f} times the FLOPs of the forward pass"

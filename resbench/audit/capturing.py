@@ -23,6 +23,7 @@ from resbench.audit.places import own_line
 from resbench.audit.words import apart, names
 from resbench.compiling import compile_function
 from resbench.devices import open_device
+from resbench.host_state import forked_generators
 from resbench.recipes import get_recipe
 from resbench.training.forward import forward_pass
 
@@ -40,7 +41,7 @@ def graph_breaks(case: Case) -> Outcome:
     network, images = case.build(), case.images()
     with _quiet_compiler():
         for training in (True, False):
-            with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(training):
+            with forked_generators(), torch.set_grad_enabled(training):
                 explained = torch._dynamo.explain(network.train(training))(images)
             reasons += [_reason(found) for found in explained.break_reasons]
     reasons = list(dict.fromkeys(reasons))
@@ -65,7 +66,7 @@ def recompilation(case: Case) -> Outcome:
 
     network = case.build().train()
     counts = []
-    with _quiet_compiler(), torch.random.fork_rng(devices=[]):
+    with _quiet_compiler(), forked_generators():
         traced = torch.compile(network, backend=count, dynamic=False)
         for seed in range(4):
             traced(case.images(seed=seed))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resbench.audit.reach import Reach, measure_reach
+from resbench.host_state import forked_generators
 from resbench.measure.profile import Subject
 from resbench.registry import ModelEntry, create_model, model_entry
 
@@ -51,7 +52,7 @@ class Case:
         """Builds the network with random weights, which the seed decides, in training mode.
 
         Args:
-            seed: Of torch's generator, as a trial sets it.
+            seed: Of all generators, as a trial sets it.
             changes: Keywords of :func:`~resbench.registry.create_model` that differ from the subject's.
         """
         channels, height, width = self.shape
@@ -62,8 +63,7 @@ class Case:
             "input_size": (height, width),
             "weights": "random" if self.entry.accepts_weights else None,
         }
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with forked_generators(seed=seed):
             return create_model(self.subject.model, **{**keywords, **changes})
 
     def images(
@@ -99,8 +99,7 @@ def eval_logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def train_logits(network: nn.Module, images: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
     """Returns what a network gives in training mode, its dropout drawn from a seed; it is left in that mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked_generators(seed=seed):
         logits: torch.Tensor = network.train()(images)
     return logits
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
-
 from resbench.audit.case import Case, eval_logits
 from resbench.audit.findings import Outcome, failed, passed, skipped, warned
 from resbench.audit.words import apart
 from resbench.devices import open_device
+from resbench.host_state import forked_generators
 from resbench.recipes import get_recipe
 
 STEPS = 12
@@ -52,8 +51,7 @@ def learns(case: Case) -> Outcome:
 def _first_and_last(case: Case, rate: float) -> tuple[float, float]:
     """Returns the loss of the first step on one batch and the mean of the last few, NaN where one is not finite."""
     device = open_device(case.subject.engine.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with forked_generators(device.torch_device, seed=0):
         engine = replace(case.subject, batch_size=case.batch_size).engine_for(get_recipe(RECIPE), device)
         images, labels = engine.slots[0]
         if device.queue_depth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from contextlib import nullcontext
 from typing import Any
@@ -14,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from resbench.audit.case import Case, eval_logits, train_logits
 from resbench.audit.findings import Outcome, failed, passed, warned
 from resbench.audit.words import apart, names
+from resbench.host_state import forked_generators
 
 SAME = 1e-3
 """Relative difference of logits up to which other kernels (another batch size or layout) may be the reason."""
@@ -80,7 +82,7 @@ def train_changes(case: Case) -> Outcome:
 
 
 def train_repeats(case: Case) -> Outcome:
-    """What is random in training mode, such as dropout, follows torch's seed."""
+    """What is random in training mode, such as dropout, follows the seed of torch's, numpy's or Python's generator."""
     images = case.images()
     first, again, other = (train_logits(case.build(), images, seed=seed).detach() for seed in (0, 0, 1))
     if not torch.equal(first, again):
@@ -93,7 +95,7 @@ def mode_difference(case: Case) -> Outcome:
     network, images = case.build(), case.images()
     train_logits(network, images)
     plain = eval_logits(network, images)
-    state = {name: value.clone() for name, value in network.state_dict().items()}
+    state = copy.deepcopy(network.state_dict())
     kinds: dict[type[nn.Module], list[nn.Module]] = defaultdict(list)
     for module in network.modules():
         kinds[type(module)].append(module)
@@ -103,8 +105,7 @@ def mode_difference(case: Case) -> Outcome:
         for module in modules:
             module.training = True
         context = nullcontext() if _may_differ(kind) else _NoDropout()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), context:
-            torch.manual_seed(0)
+        with torch.no_grad(), forked_generators(seed=0), context:
             output = network(images)
         network.load_state_dict(state)
         if not torch.equal(output, plain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import nn
 
 from resbench.audit.words import apart
 from resbench.data.pipeline import Batch
+from resbench.host_state import forked_generators
 
 CANCELLED = 1e-4
 """The largest gradient of a bias over that of its weight, below which it is rounding: others are about as large."""
@@ -95,8 +97,7 @@ def _gradients(network: nn.Module, batches: Sequence[Batch], rate: float) -> dic
     """
     got: dict[str, float] = {}
     network.train()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with forked_generators(seed=0):
         for images, labels in batches:
             network.zero_grad(set_to_none=True)
             loss = F.cross_entropy(network(images).float(), labels)
@@ -127,13 +128,12 @@ def _used(network: nn.Module, names: Sequence[str], images: torch.Tensor) -> dic
 
     # All of them are moved first: a gamma that stays at 0 would hide everything before it.
     _set(network, {name: named[name].detach() + noise(named[name]) for name in names})
-    state = {name: value.clone() for name, value in network.state_dict().items()}
+    state = copy.deepcopy(network.state_dict())
 
     def logits(training: bool, changed: dict[str, torch.Tensor]) -> torch.Tensor:
         network.load_state_dict(state, strict=False)
         _set(network, changed)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.no_grad(), forked_generators(seed=0):
             return network.train(training)(images).float()
 
     before = {training: logits(training, {}) for training in (True, False)}

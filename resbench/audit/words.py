@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_flatten
 
 NAMED = 6
 """Names that a finding spells out; the others are counted."""
@@ -24,6 +26,21 @@ def counted(found: Sequence[object], noun: str) -> str:
 def size(tensor: torch.Tensor | torch.Size | Sequence[int]) -> str:
     """Writes a shape as (2, 10)."""
     return str(tuple(tensor.shape if isinstance(tensor, torch.Tensor) else tensor))
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns the names of a state dict whose values are not the same in another, to the bit; a value may be any."""
+    return [name for name in {**one, **other} if not _same(one.get(name), other.get(name))]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    leaves, kind = tree_flatten(one)
+    others, other_kind = tree_flatten(other)
+    if kind.is_leaf():
+        return bool(one == other)
+    return kind == other_kind and all(map(_same, leaves, others))
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -27,7 +27,7 @@ from resbench.measure.telemetry import SUSPECT, Telemetry
 from resbench.precision import apply_precision
 from resbench.ranks import Ranks, threads_of_each
 from resbench.recipes import get_recipe
-from resbench.registry import build_skeleton
+from resbench.registry import without_memory
 from resbench.schema import Trial
 from resbench.training.engine import Engine
 from resbench.training.feature_cost import count_feature_cost
@@ -73,7 +73,7 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
     share = Ranks(size=trial.engine.devices).share(trial.batch_size)
     torch.set_num_threads(threads_of_each(trial.engine.devices))
     subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, share, settings)
-    build_skeleton(subject.build)  # what its builder imports is no network's own memory
+    without_memory(subject.build)  # what its builder imports is no network's own memory
     level = memory_level(device)
     building = time.perf_counter()
     engine = subject.engine_for(recipe, device)
@@ -216,4 +216,5 @@ def _optimizer_mib(engine: Engine) -> float:
 
 def _state_mib(engine: Engine) -> float:
     """Returns what a checkpoint holds of an engine that has taken a step."""
-    return sum(value.nbytes for value in engine.model.state_dict().values()) / MIB + _optimizer_mib(engine)
+    tensors = filter(torch.is_tensor, engine.model.state_dict().values())
+    return sum(value.nbytes for value in tensors) / MIB + _optimizer_mib(engine)

@@ -19,7 +19,7 @@ from resbench.measure.flops import count_flops
 from resbench.measure.profile import Subject
 from resbench.plugins import with_code
 from resbench.recipes import get_recipe
-from resbench.registry import build_skeleton
+from resbench.registry import without_memory
 from resbench.schema import Trial
 
 NETWORK_LIMIT_S = 60.0
@@ -121,7 +121,7 @@ def _scale(network: Trial, known: Sequence[tuple[Trial, Measurement]]) -> Outcom
     if not (counted and flops.training):
         reason = flops.failure or "it is scaled by its FLOPs, and none are counted of it or of the others"
         return Outcome("failed", reason=reason)
-    skeleton = build_skeleton(subject.build)
+    skeleton = without_memory(subject.build)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in skeleton.parameters()]
     state = kept_mib(
         get_recipe(network.recipe),

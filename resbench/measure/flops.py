@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode, bmm_flop, conv_flop_count,
 from torch.utils.module_tracker import ModuleTracker
 
 from resbench.errors import in_one_line
+from resbench.host_state import forked_generators
 
 TOLERANCE = 0.01
 """Relative disagreement of the two counters from which it is reported."""
@@ -129,7 +130,7 @@ def count_flops(
     """Counts the FLOPs of one image on the meta device, where nothing is computed.
 
     A pass that needs numbers there (a builder that reads a tensor, a branch on one) is counted on the CPU instead, and
-    on ``device`` if it does not run on the CPU. torch's generator of the CPU is left as it is.
+    on ``device`` if it does not run on the CPU. Generators of the host are left as they are.
 
     Args:
         build: Makes the network on torch's default device; what it returns is changed.
@@ -143,8 +144,7 @@ def count_flops(
     counted: dict[str, _Counter] = {}
     failure: Exception | None = None
     for place in dict.fromkeys(("meta", "cpu", device)):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)  # what a branch does on numbers is the same each time
+        with forked_generators(seed=0):  # what a branch does on numbers is the same each time
             try:
                 with torch.device(place):
                     network = build()

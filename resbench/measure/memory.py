@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from resbench.devices import MIB, CpuDevice, Device, resident_mib
+from resbench.host_state import forked_generators
 from resbench.ranks import Ranks
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
@@ -51,7 +52,7 @@ def _touch_libraries() -> None:
     The first convolution, backward pass and update of a process make some 80 MiB of library code resident. That is
     no network's own, and it would hide what a small one needs.
     """
-    with torch.random.fork_rng(devices=[]):
+    with forked_generators():
         model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
     engine = Engine(model, get_recipe("common"), EngineSettings(device="cpu", precision="fp32"))
     images, labels = torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from resbench.devices import Device, is_out_of_memory, open_device
 from resbench.errors import ModelError, in_one_line
+from resbench.host_state import forked_generators
 from resbench.measure.flops import Complexity, measure_complexity
 from resbench.measure.latency import Latency, measure_latency, one_image
 from resbench.measure.memory import MemoryUse, measure_memory, memory_level
 from resbench.measure.telemetry import SUSPECT, Telemetry
+from resbench.plugins import place_in
 from resbench.precision import apply_precision
 from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe, get_recipe
 from resbench.registry import create_model, described, model_entry
 from resbench.schema import EngineSettings, ProfileRecord, format_input
 from resbench.training.engine import Engine
+from resbench.training.forward import layout_of
 from resbench.training.frozen import train_mode
 
 
@@ -37,6 +44,8 @@ class Subject:
     engine: EngineSettings
     micro_batch_size: int | None = None
     """Images of one pass where the whole batch does not fit into memory."""
+    seed: int = 0
+    """What the network's weights are drawn from, and its structure if that is drawn."""
 
     @property
     def pass_size(self) -> int:
@@ -44,7 +53,16 @@ class Subject:
         return min(self.batch_size, self.micro_batch_size or self.batch_size)
 
     def build(self, weights: str | None = "random") -> nn.Module:
-        """Builds the network on torch's default device.
+        """Builds the network from the seed, on torch's default device; generators are put back where they were.
+
+        Args:
+            weights: As for :meth:`create`.
+        """
+        with forked_generators(seed=self.seed):
+            return self.create(weights)
+
+    def create(self, weights: str | None) -> nn.Module:
+        """Builds the network from generators as they are, on torch's default device.
 
         Args:
             weights: For a model that takes them; ``None`` is the model's own default.
@@ -59,46 +77,106 @@ class Subject:
             weights=weights if model_entry(self.model).accepts_weights else None,
         )
 
-    def check_logits(self) -> None:
-        """Builds the network without memory (on the meta device) and checks what two images give.
+    def check_logits(self, recipe: Recipe) -> None:
+        """Checks what two images give in eval and in train mode, before anything is measured.
+
+        Args:
+            recipe: Decides the mode of frozen batch norm in training.
 
         Raises:
-            ModelError: That is no tensor of floats (2, classes); the message names the code at fault.
+            ModelError: That is no tensor of floats (2, classes), or the network runs in contiguous memory format only
+                and the subject's is another; the message names the code at fault.
+            Exception: Whatever the network raises.
         """
-        with torch.device("meta"):
-            try:
-                network = self.build().eval()
-                with torch.no_grad():
-                    logits = network(torch.empty(2, *self.input))
-            except Exception:
-                return  # it fails on real images too, in a phase that says more, or is one that meta tensors defeat
         wanted = (2, self.num_classes)
-        if isinstance(logits, torch.Tensor) and logits.is_floating_point() and logits.shape == wanted:
-            return
-        shown = f"{logits.dtype} {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(
-            f"{described(model_entry(self.model))} gives {shown} for two images, and logits {wanted} are wanted: one "
-            f"float for each image and class."
-        )
+        for training in (False, True):
+            try:
+                logits, forward = self._pass(recipe, 2, training=training)
+            except Exception as error:
+                self._check_memory_format(recipe, error, training=training)
+                raise
+            if isinstance(logits, torch.Tensor) and logits.is_floating_point() and logits.shape == wanted:
+                continue
+            is_tensor = isinstance(logits, torch.Tensor)
+            mode = "train" if training else "eval"
+            shown = f"{logits.dtype} {tuple(logits.shape)}" if is_tensor else type(logits).__name__
+            raise ModelError(
+                f"{described(model_entry(self.model))} gives {shown} for two images in {mode} mode{forward}, "
+                f"and logits {wanted} are wanted: one float for each image and class."
+            )
 
-    def can_train(self, recipe: Recipe) -> bool:
-        """Returns whether a training step is possible: batch norm refuses a batch with one value a channel.
+    def _check_memory_format(self, recipe: Recipe, error: Exception, *, training: bool) -> None:
+        """Raises a `ModelError` if a pass that failed in channels_last succeeds in contiguous."""
+        if self.engine.memory_format != "channels_last" or is_out_of_memory(error):
+            return
+        try:
+            replace(self, engine=replace(self.engine, memory_format="contiguous"))._pass(recipe, 2, training=training)
+        except Exception:
+            return
+        entry = model_entry(self.model)
+        place = place_in(entry, error)
+        raise ModelError(
+            f"{described(entry)} does not run in channels_last{f', at {place}' if place else ''} "
+            f"({in_one_line(error)}): give --memory-format contiguous, or use reshape in the place of view."
+        ) from error
+
+    def untrainable(self, recipe: Recipe) -> str | None:
+        """Returns why no training step is possible, with file and line, or None if one is.
+
+        Batch norm refuses a batch with one value a channel.
 
         Args:
             recipe: Decides whether frozen batch norm takes statistics of the batch at all.
+
+        Raises:
+            ModelError, Exception: As :meth:`check_logits`.
         """
-        if self.pass_size > 1:
-            return True
-        with torch.device("meta"):
+        if self.batch_size // -(-self.batch_size // self.pass_size) > 1:
+            return None
+        self.check_logits(recipe)
+        try:
+            self._pass(recipe, 1, training=True)
+        except ValueError as error:
+            entry = model_entry(self.model)
+            place = place_in(entry, error)
+            return (
+                f"{described(entry)} does not train on one image at a time{f', at {place}' if place else ''} "
+                f"({in_one_line(error)}): give --batch-size 2 or more."
+            )
+        return None
+
+    def can_train(self, recipe: Recipe) -> bool:
+        """Returns whether a training step is possible, see :meth:`untrainable`."""
+        return self.untrainable(recipe) is None
+
+    def _pass(self, recipe: Recipe, count: int, *, training: bool) -> tuple[Any, str]:
+        """Passes images through a new network: on the meta device, or on its own if real tensors are needed.
+
+        Returns:
+            What it gives, and where its code is.
+        """
+        with forked_generators(seed=self.seed):
             try:
-                network = self.build()
-                train_mode(network, recipe.frozen_batch_norm)
-                network(torch.empty(1, *self.input))
-            except ValueError:
-                return False
-            except Exception:
-                return True  # as in check_logits
-        return True
+                with _MergingViews() as views:
+                    passed = self._pass_on(torch.device("meta"), recipe, count, training=training)
+                if not (views.found and self.engine.memory_format == "channels_last"):
+                    return passed
+            except Exception:  # it fails on real images too, or is one that meta tensors defeat
+                pass
+            return self._pass_on(torch.device(self.engine.device), recipe, count, training=training)
+
+    def _pass_on(self, device: torch.device, recipe: Recipe, count: int, *, training: bool) -> tuple[Any, str]:
+        layout = layout_of(self.engine)
+        with torch.device("meta") if device.type == "meta" else nullcontext():
+            network = self.build().to(device, memory_format=layout)  # type: ignore[call-overload]
+            train_mode(network, recipe.frozen_batch_norm) if training else network.eval()
+            images = torch.zeros(count, *self.input, device=device).contiguous(memory_format=layout)
+            with torch.set_grad_enabled(training):
+                output = network(images)
+        code = getattr(type(network).forward, "__code__", None)
+        if code is None or Path(code.co_filename).is_relative_to(Path(torch.__file__).parent):
+            return output, ""
+        return output, f" ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
     def fixed_batch(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns a batch of noise as the pipeline makes them: images [B, C, H, W] in channels_last, labels [B]."""
@@ -119,6 +197,25 @@ class Subject:
             device=device,
             ranks=ranks,
         )
+
+
+class _MergingViews(TorchFunctionMode):
+    """Notes whether `view` is called in a way that fails if the tensor is in channels_last.
+
+    Convolutions on the meta device give contiguous tensors, whatever the layout of their images.
+    """
+
+    found = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.view and args[0].dim() == 4:
+            try:
+                func(args[0].contiguous(memory_format=torch.channels_last), *args[1:], **(kwargs or {}))
+            except RuntimeError:
+                self.found = True
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -162,7 +259,7 @@ def measure_profile(
         and wants a :meth:`~resbench.training.engine.Engine.restart`.
     """
     on_phase("build")
-    subject.check_logits()  # besides, what the builder imports is no network's own memory
+    subject.check_logits(recipe)  # besides, what the builder imports is no network's own memory
     level = memory_level(device)
     engine = subject.engine_for(recipe, device, ranks=ranks)
     train = subject.can_train(recipe)
@@ -200,7 +297,8 @@ def measure_profile(
     device.synchronize()
     warm_up_s += time.perf_counter() - second
     latency = measure_latency(engine, device, with_step=with_step, train=train)
-    complexity = measure_complexity(subject.build, subject.input, device=subject.engine.device)
+    with forked_generators(seed=subject.seed):  # blocks that are left out at random are the same each time
+        complexity = measure_complexity(subject.build, subject.input, device=subject.engine.device)
     return Profile(complexity, latency, memory, warm_up_s, [*notes, *latency.failures, *complexity.notes]), engine
 
 
@@ -266,10 +364,13 @@ def run_profile(subject: Subject, emit: Callable[[str, dict[str, object]], None]
     """Measures one subject in this process and emits its ``profile`` row, and why it is suspect where it is."""
     apply_precision(subject.engine.precision)
     device = open_device(subject.engine.device)
+    recipe = get_recipe("common")
+    if reason := subject.untrainable(recipe):
+        emit("notice", {"text": f"training is not measured: {reason}"})
     with Telemetry(device).window("profile") as window:
         profile, engine = measure_profile(
             subject,
-            get_recipe("common"),
+            recipe,
             device,
             with_step=True,
             on_phase=lambda phase: emit("phase", {"phase": phase}),

@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from resbench.errors import InputError, in_one_line
-from resbench.registry import ModelEntry
+from resbench.registry import ModelEntry, without_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,14 +81,9 @@ def _check_size(whole_name: str, build: Callable[[], nn.Module], input_size: tup
     Raises:
         InputError: It cannot.
     """
-    import torch
-
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            build()
+        without_memory(build)
     except Exception as error:
-        if "meta" in str(error):  # torch names the device where that is what fails
-            return
         size = "x".join(map(str, input_size))
         raise InputError(
             f"model {whole_name!r} cannot be built for images of {size} pixels ({in_one_line(error)}). Give another "
@@ -103,22 +98,14 @@ def _stem_of(whole_name: str, make: Make) -> Stem:
     Raises:
         InputError: Its stem is none that can be changed.
     """
-    import torch
-
     from resbench.models.parts.stem_change import StemError, find_stem
 
-    def found_on(device: str) -> Stem:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            network = make(whole_name.partition(":")[2], num_classes=10, in_channels=3, input_size=None)
-            return find_stem(network, _own_image(network))
+    def find() -> Stem:
+        network = make(whole_name.partition(":")[2], num_classes=10, in_channels=3, input_size=None)
+        return find_stem(network, _own_image(network))
 
     try:
-        try:
-            return found_on("meta")
-        except Exception as error:
-            if "meta" not in str(error):  # as in _check_size
-                raise
-            return found_on("cpu")
+        return without_memory(find)
     except StemError as error:
         raise InputError(
             f"model {whole_name!r} has no stem that can be made a 'cifar' one: {error}. Take the stem 'source' for it, "

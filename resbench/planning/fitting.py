@@ -8,7 +8,7 @@ import torch
 
 from resbench.errors import InputError, in_one_line
 from resbench.libraries import split_name
-from resbench.registry import create_model
+from resbench.registry import create_model, without_memory
 from resbench.schema import format_input
 
 SHOWN = 5
@@ -74,9 +74,7 @@ def some_of(names: Sequence[str], *, limit: int) -> str:
 
 
 def check_images(model: str, stem: str, shape: tuple[int, int, int], num_classes: int) -> None:
-    """Checks that a library's network takes images of a shape, on the meta device, where nothing is computed.
-
-    One that needs numbers is checked on the CPU.
+    """Checks that a library's network takes images of a shape, on the meta device unless it needs real tensors.
 
     The registry's own take all that they can be built for.
 
@@ -93,27 +91,20 @@ def check_images(model: str, stem: str, shape: tuple[int, int, int], num_classes
         return
     channels, height, width = shape
 
-    def logits_on(device: str) -> object:
-        with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
-            network = create_model(
-                model, num_classes=num_classes, in_channels=channels, stem=stem, input_size=(height, width)
-            )
-            return network.train()(torch.zeros(2, *shape))
-
-    try:
+    def pass_once() -> object:
+        network = create_model(
+            model, num_classes=num_classes, in_channels=channels, stem=stem, input_size=(height, width)
+        )
         try:
-            logits = logits_on("meta")
-        except Exception as error:
-            if "meta" not in str(error):  # torch names the device where that is what fails
-                raise
-            logits = logits_on("cpu")
-    except InputError:
-        raise
-    except Exception as error:  # whatever a library's code may raise
-        raise InputError(
-            f"model {model!r} does not take images of {format_input(shape)} with the stem {stem!r} "
-            f"({in_one_line(error)}). Give larger ones, such as --input 3x224x224, or leave the model out."
-        ) from error
+            with torch.no_grad():
+                return network.train()(torch.zeros(2, *shape))
+        except Exception as error:  # whatever a library's code may raise
+            raise InputError(
+                f"model {model!r} does not take images of {format_input(shape)} with the stem {stem!r} "
+                f"({in_one_line(error)}). Give larger ones, such as --input 3x224x224, or leave the model out."
+            ) from error
+
+    logits = without_memory(pass_once)
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
         what = "x".join(map(str, logits.shape)) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise InputError(

@@ -10,7 +10,7 @@ from functools import partial
 from resbench.errors import InputError
 from resbench.inputs import NAMED_WEIGHTS
 from resbench.planning.arms import PlannedArm
-from resbench.registry import build_skeleton, create_model
+from resbench.registry import create_model, described, model_entry, without_memory
 from resbench.suite import Suite
 from resbench.untrusted import printable, user_path
 
@@ -18,7 +18,7 @@ from resbench.untrusted import printable, user_path
 def name_weights(
     suite: Suite, arms: Sequence[PlannedArm], on_message: Callable[[str], None]
 ) -> tuple[list[str], list[str]]:
-    """Names the initial weights of every arm, and makes sure that they are here and fit.
+    """Names the initial weights of every arm, and makes sure that they are here.
 
     Args:
         suite: Whose arms they are.
@@ -30,9 +30,9 @@ def name_weights(
         must know, where some had to fall back.
 
     Raises:
-        InputError: Weights are given to networks that take none, are not there, or do not fit.
+        InputError: Weights are given to networks that take none, or are not there.
     """
-    notices = _check_file(suite, arms)
+    _check_file(suite, arms)
     known = {weights: _identity(weights) for weights in {arm.weights for arm in arms}}  # a file is read once
     identities = [known[arm.weights] for arm in arms]
     for arm, identity in zip(arms, identities, strict=True):
@@ -42,36 +42,60 @@ def name_weights(
                 "Give --stem source, or --weights random, or leave the model out."
             )
     if "default" not in identities:
-        return identities, notices
-    replaced, missing = _with_default(suite, arms, identities, on_message)
-    return replaced, [*notices, *missing]
+        return identities, []
+    return _with_default(suite, arms, identities, on_message)
 
 
 def _is_file(weights: str | None) -> bool:
     return weights not in (None, *NAMED_WEIGHTS)
 
 
-def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> list[str]:
-    """Checks that a given file is for a network that takes weights, is there, and fits each such network.
-
-    Returns:
-        How its names were made to fit, if they were.
-    """
+def _check_file(suite: Suite, arms: Sequence[PlannedArm]) -> None:
+    """Checks that a given file is for a network that takes weights, and is there."""
     if not _is_file(suite.weights):
-        return []
+        return
     if not any(_is_file(arm.weights) for arm in arms):
         models = ", ".join(dict.fromkeys(arm.model for arm in arms))
         raise InputError(f"weights {suite.weights!r} were given and none of {models} takes weights.")
     if not user_path(str(suite.weights)).is_file():
         raise InputError(f"the weights file {suite.weights!r} does not exist.")
+
+
+def check_weights_fit(
+    suite: Suite, arms: Sequence[PlannedArm], shape: tuple[int, int, int], num_classes: int
+) -> list[str]:
+    """Checks that a given file fits each network that starts from it.
+
+    Args:
+        suite: Whose arms they are.
+        arms: From :func:`~resbench.planning.arms.plan_arms`.
+        shape: Channels, height and width of the images.
+        num_classes: Width of the logits.
+
+    Returns:
+        How its names were made to fit, if they were.
+
+    Raises:
+        InputError: Names or shapes differ, or a network's builder refuses the file.
+    """
     from resbench.models.parts.pretrained import PrefixWarning
 
+    channels, height, width = shape
     told: list[str] = []
     for model in dict.fromkeys(arm.model for arm in arms if _is_file(arm.weights) and arm.stem == "source"):
+        size = {"num_classes": num_classes, "in_channels": channels, "input_size": (height, width)}
         # The file is read, and its names and shapes are held to the network's. Other warnings come again in the trial.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            build_skeleton(partial(create_model, model, weights=suite.weights))
+            try:
+                without_memory(partial(create_model, model, **size, weights=suite.weights))  # type: ignore[arg-type]
+            except InputError:
+                raise
+            except Exception as error:  # of a user's builder
+                raise InputError(
+                    f"{described(model_entry(model))} cannot start from the weights {suite.weights!r} "
+                    f"({' '.join(str(error).split())}). Give a state dict of this network."
+                ) from error
         told += [f"{model}: {each.message}" for each in caught if issubclass(each.category, PrefixWarning)]
     return told
 

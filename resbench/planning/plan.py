@@ -16,7 +16,7 @@ from resbench.inputs import Inputs
 from resbench.measure.flops import count_flops
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
-from resbench.planning.initial_weights import name_weights
+from resbench.planning.initial_weights import check_weights_fit, name_weights
 from resbench.planning.missing import leave_out_missing
 from resbench.planning.settings import resolve_conduct, resolve_engine
 from resbench.planning.several import check_layers, check_share, notices_of
@@ -89,6 +89,7 @@ def plan_suite(
     inputs, dataset, replaced = _load(suite, arms, data_dir, shape, on_message, {} if missing is None else missing)
     num_classes = _width(suite, dataset)
     images = shape or dataset.image_shape
+    notices += check_weights_fit(suite, arms, images, num_classes)
     fitting = that_take(images, num_classes, suite, arms, on_left_out=unfit.append, on_message=on_message)
     arms, weights = [arms[place] for place in fitting], [weights[place] for place in fitting]
 

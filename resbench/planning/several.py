@@ -7,7 +7,7 @@ from resbench.errors import InputError
 from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm
 from resbench.ranks import threads_of_each
-from resbench.registry import build_skeleton
+from resbench.registry import without_memory
 from resbench.schema import EngineSettings, Trial
 from resbench.suite import EngineOptions
 from resbench.training.distributed import check_batch_norm
@@ -68,7 +68,7 @@ def check_layers(arm: PlannedArm, trial: Trial) -> None:
     """
     if arm.recipe.sync_batch_norm and trial.engine.devices > 1:
         subject = Subject(trial.model, trial.stem, trial.input, trial.num_classes, trial.batch_size, trial.engine)
-        check_batch_norm(build_skeleton(subject.build))
+        check_batch_norm(without_memory(subject.build))
 
 
 def notices_of(engine: EngineSettings) -> list[str]:

@@ -18,6 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from resbench.devices import is_out_of_memory
 from resbench.errors import in_one_line
+from resbench.host_state import forked_generators, generator_state, same_generators
 from resbench.schema import EngineSettings
 from resbench.training.forward import forward_pass
 from resbench.training.frozen import frozen_batch_norms, possible_heads, train_mode
@@ -50,7 +51,7 @@ def find_backbone(
     """Takes a network apart where its features may be computed once.
 
     Args:
-        model: On the device; left in train mode and otherwise as it is, torch's generators too.
+        model: On the device; left in train mode and otherwise as it is, generators too.
         frozen_batch_norm: The recipe's.
         images: float32 [N, C, H, W]: a few real images as the network sees them.
         settings: The engine's.
@@ -75,10 +76,9 @@ def _part(model: nn.Module, name: str, head: nn.Module, images: torch.Tensor, se
         UnfitError: Its features cannot stand for its images.
     """
     _check_known_layers(model, head)
-    devices = [images.device] if images.device.type == "cuda" else []
     before = {key: value.clone() for key, value in model.named_buffers()}
     try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with forked_generators(images.device), torch.no_grad():
             _check_place(model, name, head, images, settings)
             # Every tensor is known to the copy already, and so is what stands where the head was.
             shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
@@ -148,7 +148,7 @@ def _check_features(network: nn.Module, images: torch.Tensor, settings: EngineSe
     Raises:
         UnfitError: They are not.
     """
-    generators = _generators(images.device)
+    generators = generator_state(images.device)
     features = forward_pass(network, images, settings)
     _check_nothing_drawn(generators, images.device)
     half = max(1, len(images) // 2)
@@ -168,13 +168,7 @@ def _check_same(left: torch.Tensor, right: torch.Tensor, settings: EngineSetting
         raise UnfitError(otherwise)
 
 
-def _check_nothing_drawn(generators: list[torch.Tensor], device: torch.device) -> None:
-    """Raises an :class:`UnfitError` where torch's generators stand elsewhere than they did."""
-    if not all(map(torch.equal, generators, _generators(device))):
+def _check_nothing_drawn(generators: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Raises an :class:`UnfitError` where generators stand elsewhere than they did."""
+    if not same_generators(generators, generator_state(device)):
         raise UnfitError("the backbone draws random numbers")
-
-
-def _generators(device: torch.device) -> list[torch.Tensor]:
-    """Returns where torch's generators stand."""
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states

@@ -22,7 +22,7 @@ from resbench.errors import in_one_line
 
 State = dict[str, Any]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class Checkpoints:
@@ -57,7 +57,8 @@ class Checkpoints:
     def save(self, state: State) -> None:
         """Replaces the checkpoint, and has the new one on disk before it does.
 
-        Where the disk refuses it the one before is intact, and no further one is tried.
+        If the disk refuses it, or it holds what no loader of plain data reads back (a network's extra state may), the
+        one before is intact, and no further one is tried.
 
         Args:
             state: Tensors on the host, numbers and texts, in dicts and lists.
@@ -70,8 +71,9 @@ class Checkpoints:
                 torch.save(kept, file)
                 file.flush()
                 os.fsync(file.fileno())
+            torch.load(temporary, map_location="cpu", mmap=True, weights_only=True)  # numbers stay on the disk
             temporary.replace(self.path)
-        except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk says
+        except Exception as error:  # torch's writer wraps what the disk says, and any object says why it is not written
             self.every_s = math.inf
             self.on_failure(f"no checkpoint can be written ({in_one_line(error)}): the training goes on without")
         finally:

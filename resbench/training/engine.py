@@ -7,6 +7,7 @@ replayed (compiled or not). Nothing here reads a value back from the device: los
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -18,7 +19,14 @@ from torch import nn
 from resbench.compiling import compile_function
 from resbench.data.pipeline import PADDING, Batch
 from resbench.devices import Device, is_out_of_memory, open_device
-from resbench.errors import in_one_line
+from resbench.errors import ModelError, in_one_line
+from resbench.host_state import (
+    forked_generators,
+    generator_state,
+    load_plain_attributes,
+    plain_attributes,
+    same_generators,
+)
 from resbench.ranks import ALONE, Ranks
 from resbench.recipes import Recipe
 from resbench.schema import EngineSettings
@@ -75,6 +83,8 @@ class Engine:
             model = synchronise_batch_norm(model)
         self.layout = layout_of(settings)
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.attributes = plain_attributes(self.model)
+        """Of the network as it was built, see :func:`~resbench.host_state.plain_attributes`."""
         self.label_smoothing, self.frozen_batch_norm = recipe.label_smoothing, recipe.frozen_batch_norm
         self.compiled, self.cuda_graph = settings.compile, False
         self.fallbacks: list[str] = []
@@ -94,6 +104,8 @@ class Engine:
         self.totals = torch.zeros(4, dtype=exact, device=self.device)
         """Loss, hits, images, steps of a finite loss."""
         self.correct = torch.zeros(len(self.slots[0][1]) if slots else 0, dtype=torch.bool, device=self.device)
+        self._changes_in_python = False
+        """Whether the last step of the warm-up moved a generator of the host, or a plain attribute of the network."""
         self._replays: dict[tuple[str, int], Callable[[], object]] = {}
         """Recorded steps by kind and by the slot whose images they read."""
 
@@ -124,6 +136,19 @@ class Engine:
     def _passes(self, images: int) -> int:
         """Returns how many passes a batch takes; their sizes differ by one image at most."""
         return 1 if self.micro_batch_size is None else -(-images // self.micro_batch_size)
+
+    def check_frozen(self) -> None:
+        """Checks that what was frozen when the network was built still is: the optimizer has no other parameters.
+
+        Raises:
+            ModelError: The network has unfrozen some of it.
+        """
+        trained = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        if new := [name for name in trained if not self.attributes[f"{name}.requires_grad"]]:
+            raise ModelError(
+                f"the network has unfrozen {', '.join(new[:3])} in training, and only what requires a gradient when it "
+                "is built is trained. Build it with requires_grad=True and freeze it in the first forward pass."
+            )
 
     def train_mode(self) -> None:
         """Puts the model into the mode that it is trained in: its frozen batch norm is as the recipe has it."""
@@ -219,6 +244,8 @@ class Engine:
                 check_gradients(self.model, self._eager_loss(*self.micro_batches(images, labels)[0])[0])
             try:
                 self._warm_up_steps(images, labels, steps)
+                if self.compiled and self._changes_in_python:
+                    raise ModelError("the network draws or counts in Python: each step would be compiled anew")
             except Exception as error:
                 if not self.compiled or is_out_of_memory(error):
                     raise
@@ -233,7 +260,12 @@ class Engine:
         with nullcontext() if self.ranks.size > 1 else self.seam.aside():
             self.train_mode()
             for _ in range(steps):
+                generators, attributes = generator_state(), plain_attributes(self.model)
                 self._train_step(images, labels)
+            if self.device.type == "cpu":  # whose generator a replay draws from
+                del generators["torch"]
+            same = same_generators(generators, generator_state()) and attributes == plain_attributes(self.model)
+            self._changes_in_python = not same
             self.model.eval()
             with torch.inference_mode():
                 self._eval_step(images, labels)
@@ -247,6 +279,8 @@ class Engine:
             return
         with self.preserved():
             try:
+                if self._changes_in_python:
+                    raise ModelError("the network draws or counts in Python, which a replay does not do again")
                 for images, labels in self.slots:
                     self.train_mode()
                     train = partial(self._train_step, images, labels)
@@ -284,15 +318,15 @@ class Engine:
     def preserved(self) -> Iterator[None]:
         """Puts everything that steps change back as it was.
 
-        That is weights and batch-norm statistics, the optimizer's state, the totals, the learning rate, torch's
-        generators and train mode; all in place, where a graph reads them.
+        That is weights, batch-norm statistics and other state, plain attributes, the optimizer's state, the totals,
+        the learning rate, all generators and train mode; tensors in place, where a graph reads them.
         """
-        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        kept, attributes = copy.deepcopy(self.model.state_dict()), plain_attributes(self.model)
         state = [{name: value.clone() for name, value in of.items()} for of in self._optimizer_state()]
         totals, rate, training = self.totals.clone(), self.learning_rate.clone(), self.model.training
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked_generators(self.device):
             yield
+        load_plain_attributes(self.model, attributes)
         self.model.load_state_dict(kept)
         self.train_mode() if training else self.model.eval()
         for number, of in enumerate(self._optimizer_state()):
@@ -318,6 +352,7 @@ class Engine:
         Args:
             weights: The ``state_dict`` of a network of the same structure.
         """
+        load_plain_attributes(self.model, self.attributes)
         self.model.load_state_dict(weights)
         self.train_mode()
         for of in self._optimizer_state():

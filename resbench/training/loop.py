@@ -154,6 +154,7 @@ class Loop:
         if totals.finite_steps < self._in_epoch:
             step = result.steps - self._in_epoch + totals.finite_steps + 1
             raise DivergedError(f"the training loss was not finite at step {step}", step)
+        self.engine.check_frozen()
         self._in_epoch, self._asked = 0, None
         return totals
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
+from resbench.host_state import generator_state, load_generator_state, load_plain_attributes, plain_attributes
 from resbench.training.engine import Engine
 
 State = dict[str, Any]
-"""Tensors on the host in dicts and lists, as ``torch.load(weights_only=True)`` gives them back."""
+"""Tensors on the host in dicts and lists, and what else the network's state dict and attributes hold."""
+
+_NEW = object()
 
 
 def engine_state(engine: Engine) -> State:
-    """Copies weights, batch-norm statistics, the optimizer's state, totals, learning rate and torch's generators.
+    """Copies weights, batch-norm statistics and other state, the optimizer's, totals, learning rate and generators.
 
     Of several ranks all call it. Weights are the same on each, statistics are the caller's, and of totals and
     generators there is a row for each rank.
     """
     optimizer = engine.optimizer
+    attributes = plain_attributes(engine.model)
     kept = {
         "model": dict(engine.model.state_dict()),
         "optimizer": [
@@ -29,12 +34,15 @@ def engine_state(engine: Engine) -> State:
         ],
         "totals": engine.ranks.gather(engine.totals),
         "learning_rate": engine.learning_rate,
-        "generator": engine.ranks.gather(torch.get_rng_state()),
+        "generators": {name: engine.ranks.gather(value) for name, value in generator_state(engine.device).items()},
+        "attributes": {name: value for name, value in attributes.items() if engine.attributes.get(name, _NEW) != value},
     }
-    if engine.device.type == "cuda":
-        kept["device_generator"] = engine.ranks.gather(torch.cuda.get_rng_state(engine.device))
-    copied: State = tree_map(lambda value: value.detach().to("cpu", copy=True), kept)
+    copied: State = tree_map(_on_host, kept)
     return copied
+
+
+def _on_host(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if torch.is_tensor(value) else copy.deepcopy(value)
 
 
 def load_engine_state(engine: Engine, state: State) -> None:
@@ -50,23 +58,24 @@ def load_engine_state(engine: Engine, state: State) -> None:
     trained = _trained(engine.optimizer)
     if len(trained) != len(state["optimizer"]):
         raise ValueError(f"a state of {len(state['optimizer'])} trained tensors, the network has {len(trained)}")
+    load_plain_attributes(engine.model, {**engine.attributes, **state["attributes"]})
     try:
         engine.model.load_state_dict(state["model"])
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     engine.train_mode()
     for parameter, kept in zip(trained, state["optimizer"], strict=True):
-        own = engine.optimizer.state[parameter]
         for name, value in kept.items():
+            own = engine.optimizer.state[parameter]
             if name not in own:  # as the optimizer makes it: in the parameter's layout, or a scalar
                 own[name] = torch.empty_like(parameter) if value.shape else value.to(engine.device, copy=True)
             with torch.no_grad():
                 own[name].copy_(value)
     engine.totals.copy_(state["totals"][engine.ranks.rank])
     engine.learning_rate.copy_(state["learning_rate"])
-    torch.set_rng_state(state["generator"][engine.ranks.rank].clone())  # torch reads from a storage's beginning
-    if engine.device.type == "cuda":
-        torch.cuda.set_rng_state(state["device_generator"][engine.ranks.rank].clone(), engine.device)
+    # Copies: torch reads from a storage's beginning.
+    own_generators = {name: of_ranks[engine.ranks.rank].clone() for name, of_ranks in state["generators"].items()}
+    load_generator_state(own_generators, engine.device)
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -63,7 +63,7 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     ("first loss", tiny.loud_head, "warn", "guessing has 1.61: the head"),
     ("same steps", modes.OwnGenerator, "fail", "the same steps end elsewhere"),
     ("state dict", modes.ForgetsInState, "fail", "something else is remembered too"),
-    ("state dict", modes.PickledState, "fail", "holds more than tensors"),
+    ("state dict", modes.PickledState, "fail", "holds more than plain data"),
     ("deep copy", modes.NoCopy, "fail", "cannot pickle 'generator'"),
     ("deep copy", modes.CopyUsesOriginal, "fail", "computes with the original's head.weight, head.bias"),
     ("memory", modes.Hoards, "fail", "each training step leaves 1 tensor in memory"),

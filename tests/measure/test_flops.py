@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from fvcore.nn import FlopCountAnalysis
-from ordinary_networks import VALUES, Network, bilinear, deformable
+from counted_networks import VALUES, Network, bilinear, deformable
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from ordinary_networks import CLASSES, MACS, VALUES, Network, by_a_vector, cdist_head, elementwise_head
+from counted_networks import CLASSES, MACS, VALUES, Network, by_a_vector, cdist_head, elementwise_head
 from small_trials import Build, Make, of_kind, planner, registering, run
 from tiny_folder import make_tiny_folder
 from torch import nn
