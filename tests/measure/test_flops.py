@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from fvcore.nn import FlopCountAnalysis
 from counted_networks import VALUES, Network, bilinear, deformable
+from fvcore.nn import FlopCountAnalysis
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
