@@ -5,7 +5,7 @@
 #   make sources [BUDGET=1ep] [MODELS=se_resnet50,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make headline [MINUTES=9] [PIECES="suites sweep"] [DATASET=folder:PATH] [OUT=DIR]
 #   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
-#   make docs | setup | clean
+#   make mutants [ONLY=TEXT] | docs | setup | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,13 +20,14 @@ ROWS ?=
 MINUTES ?=
 PIECES ?=
 KILLS ?=
+ONLY ?=
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
 FLAGS = $(if $(BUDGET),--budget '$(BUDGET)') $(if $(MODELS),--models '$(MODELS)') \
   $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
-.PHONY: help setup bench sources headline test lint latency bench-harness faults report docs clean
+.PHONY: help setup bench sources headline test lint latency bench-harness faults mutants report docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -67,6 +68,9 @@ bench-harness: $(READY) ## Measure what the harness costs: ratios to a bare step
 faults: $(READY) ## Kill, starve and break a small suite, and compare what is left with an undisturbed run
 	$(BIN)/python -m benchmarks.faults $(if $(KILLS),--kills '$(KILLS)')
 	$(BIN)/python -m benchmarks.faults cluster
+
+mutants: $(READY) ## Plant small bugs one at a time, and see that the tests notice each
+	$(BIN)/python -m benchmarks.mutants $(if $(ONLY),--only '$(ONLY)')
 
 report: $(READY) ## Rebuild the tables and plots of a results folder
 	$(BIN)/resbench report '$(RESULTS)'

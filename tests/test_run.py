@@ -16,8 +16,9 @@ from tiny_folder import TRAIN_IMAGES, make_tiny_folder
 from warm_processes import warm_processes
 
 import resbench
-from resbench.errors import InputError
+from resbench.errors import InputError, RulerError
 from resbench.executors import local
+from resbench.measure.ruler import Reading, Ruler
 from resbench.planning.plan import plan_suite
 from resbench.run import open_run, run_plan
 from resbench.schema import EpochRecord, ProfileRecord, Trial, TrialRecord, columns
@@ -316,6 +317,27 @@ def test_changes_apply_to_a_suite_that_is_given_as_an_object(
     assert asked[0].engine.device == "cpu"
     with pytest.raises(InputError, match="budgett"):
         resbench.run_suite(suite_of(folder), out=tmp_path / "out", budgett="3ep")
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_nothing_runs_where_an_instrument_misreads_what_is_known(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ok: bool
+) -> None:
+    readings = Reading("sleep", 20.0, 20.0, "ms", 0.02, True), Reading("allocation", 96.0, 90.0, "MiB", 0.03, ok)
+    began: list[Trial] = []
+    monkeypatch.setattr("resbench.run.calibrate_machine", lambda engine: Ruler("a processor", "fp32", readings))
+    monkeypatch.setattr("resbench.run.run_trials", lambda trials, *arguments, **options: began.extend(trials))
+    plan = plan_suite(suite_of(folder, calibrate=True))
+    if ok:
+        run_plan(plan, tmp_path)
+    else:
+        with pytest.raises(RulerError, match=r"allocation: measured 90 MiB, expected 96 MiB within 3%") as raised:
+            run_plan(plan, tmp_path)
+        assert raised.value.exit_code == 3
+    assert began == (plan.trials if ok else [])
+    events = Store(tmp_path).events()
+    assert [event["event"] for event in events] == ["suite", "ruler"]
+    assert events[1]["ok"] is ok
 
 
 def test_an_interrupt_leaves_the_tables_of_what_ended(

@@ -273,10 +273,15 @@ def test_profiles_of_unfinished_trials_and_repeats_are_left_out(store):
 
 
 def test_profiles_of_one_network_under_other_settings_are_all_kept(store):
-    for changes in ({}, {"batch_size": 1}, {"compile_mode": "max-autotune-no-cudagraphs"}, {"cuda_graph": True}):
+    others = {
+        "model": "resnet50", "stem": "cifar", "input": "3x64x64", "num_classes": 100, "batch_size": 1,
+        "device_name": "another", "precision": "bf16", "memory_format": "contiguous", "compiled": True,
+        "compile_mode": "max-autotune-no-cudagraphs", "cuda_graph": True,
+    }  # fmt: skip
+    for changes in ({}, *({column: value} for column, value in others.items())):
         for params in (1, 2):
-            store.append("profile", make_profile(trial_id=None, params=params, **changes))
-    assert list(load_results(store.folder).profile["params"]) == [2] * 4
+            store.append("profile", make_profile(**{"trial_id": None, "params": params, **changes}))
+    assert list(load_results(store.folder).profile["params"]) == [2] * (1 + len(others))
 
 
 def test_csv_files_hold_the_frames_in_the_order_of_the_schema(tmp_path):

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from small_trials import Build, Make, of_kind, phases, planner, registering, run
+from small_trials import Build, Known, Make, ScriptedDevice, of_kind, phases, planner, registering, run
 from tiny_folder import CLASSES, TEST_IMAGES, make_tiny_folder
 from torch import nn
 
-from resbench import registry
+from resbench import recorder, registry
 from resbench.errors import InputError
 from resbench.inputs import Inputs
-from resbench.measure import latency
+from resbench.measure import latency, telemetry
 from resbench.recipes import RECIPES
 from resbench.registry import register_model
-from resbench.schema import EngineSettings, EpochRecord, Trial, TrialRecord, columns
+from resbench.schema import EngineSettings, EpochRecord, Hits, Trial, TrialRecord, columns
 from resbench.training.ledger import PARTS
 
 EMPTY_ON_CPU = {"peak_memory_reserved_mib", "mfu", "energy_j", "temperature_c", "power_w", "cuda", "cudnn", "driver"}
@@ -131,6 +132,44 @@ class TestRecord:
         assert {kind for kind, _ in events} == {
             *("phase", "facts", "profile", "training", "epoch", "progress", "telemetry", "hits")
         }
+
+
+def test_every_figure_of_a_training_that_is_known_beforehand(make, register, monkeypatch):
+    device, report = ScriptedDevice.everywhere(monkeypatch), telemetry.Window.report
+    told = {"clock_mhz_mean": 1.0, "temperature_c_max": 2.0, "power_w_mean": 3.0, "other_load": 4.0}
+    monkeypatch.setattr(telemetry.Window, "report", lambda window: dataclasses.replace(report(window), **told))
+    monkeypatch.setattr(recorder, "peak_flops", lambda name, precision: 1e6)
+    register("known", lambda: Known(device))
+    record, events = run(make(model="known", budget="2ep"))
+    # Four steps an epoch: one of each length, whichever came first.
+    learnt = {
+        "train_accuracy": 1.0,
+        "test_accuracy": 0.5,
+        "test_loss": (math.log1p(math.exp(-1)) + math.log1p(math.exp(3))) / 2,  # without smoothing
+    }
+    flops = 2 * 2 * 192 * 2  # forward and the gradient of the weights; the images need none
+    expected = learnt | {
+        "best_test_accuracy": 0.5,
+        "data_s": 8 * 0.25,
+        "step_s": 2 * 16.0,
+        "step_ms_p50": 2750,  # of 1.25, 1.25, 2.25, 2.25, 3.25, 3.25, 10.25, 10.25 s, whose mean is 4.25
+        "step_ms_p90": 10250,
+        "train_images_per_second": 64 / 34,
+        "energy_j": 34.0 + 4 * 0.5,  # it is drawn while the network is tested, too
+        "train_flops_spent": 64 * flops,
+        "mfu": 64 * flops / 34 / 1e6,
+        **dict(zip(("clock_mhz", "temperature_c", "power_w", "other_load"), told.values(), strict=True)),
+    }
+    assert {name: getattr(record, name) for name in expected} == pytest.approx(expected)
+    of_epochs = learnt | {
+        "train_loss": 0.95 * math.log1p(math.exp(-1)) + 0.05 * math.log1p(math.exp(1)),  # smoothed by 0.1
+        "train_images_per_second": 32 / 17,
+    }
+    for number, epoch in enumerate(of_kind(events, "epoch"), start=1):
+        so_far = {"train_clock_s": 17 * number, "images_seen": 32 * number, "train_flops_spent": 32 * flops * number}
+        assert {name: epoch[name] for name in of_epochs | so_far} == pytest.approx(of_epochs | so_far)
+    (hits,) = of_kind(events, "hits")
+    assert Hits.from_dict(hits).unpack().tolist() == [True] * 8 + [False] * 8  # bright is the first class
 
 
 class TestBudget:

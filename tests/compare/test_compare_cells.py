@@ -9,7 +9,7 @@ import pytest
 from folders import results_of, seeds
 from records import make_record, make_trial
 
-from resbench.compare import LEARNING, SPEED, compare, matching
+from resbench.compare import LEARNING, METRICS, SPEED, compare, matching
 from resbench.compare.cells import read_cells
 from resbench.compare.matching import pair_cells
 from resbench.report.comparison import Comparison
@@ -198,6 +198,16 @@ def test_pairing_looks_at_each_cell_a_fixed_number_of_times(
 def test_a_record_of_each_seed_counts_once() -> None:
     base = results_of(*seeds("test_accuracy", 0.9, 0.91), *seeds("test_accuracy", 0.5, 0.6))
     assert compare(base, base).rows[0].base == pytest.approx(55.0)
+
+
+@pytest.mark.parametrize("status", ["crashed", "oom", "diverged", "timeout", "interrupted", "not_run"])
+def test_what_a_trial_measured_before_it_failed_is_compared_with_nothing(status: str) -> None:
+    figures = {metric.source: 0.001 for metric in METRICS}
+    ok = [make_record(make_trial(seed=seed)) for seed in (0, 1)]
+    failed = make_record(make_trial(seed=2), status=status, verdict="suspect", **figures)
+    without = results_of(*ok)
+    assert compare(without, results_of(*ok, failed)).rows == compare(without, without).rows
+    assert compare(results_of(*ok, failed), without).rows == compare(without, without).rows
 
 
 def test_the_mean_of_seeds_that_ran_on_different_machines_is_compared_with_no_other() -> None:

@@ -44,6 +44,7 @@ def test_folder(make_folder):
     assert dataset.train.images.is_contiguous()
     assert dataset.train.images.shape == (6, 6, 9, 3)
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
     assert dataset.test.labels.dtype == torch.int64
     np.testing.assert_array_equal(dataset.train.images[4], np.asarray(random_image((6, 9), seed=4)))
 

@@ -84,6 +84,16 @@ class TestOrder:
         unchanged = (first == second).flatten(1).all(1)
         assert int(unchanged.sum()) < COUNT / 4  # 25 offsets and 2 sides: one in 50 draws the same again
 
+    @pytest.mark.parametrize("augmentation", [CROP_AND_FLIP, EVERYTHING, Augmentation(cutout=3)])
+    def test_no_batch_of_two_epochs_is_augmented_as_another_one(self, augmentation):
+        # One image, over and over: whatever the order is, batches differ by their augmentation alone.
+        same = Split(numbered(1).images.expand(COUNT, -1, -1, -1), torch.arange(COUNT))
+        subject = pipeline(train=same, augmentation=augmentation)
+        batches = [images for _ in range(2) for images, _ in subject.epoch()]
+        assert len({images.numpy().tobytes() for images in batches}) == len(batches) == 2 * (COUNT // BATCH)
+        for images in batches:
+            assert len({image.numpy().tobytes() for image in images}) > BATCH / 2  # nor are all images of a batch
+
     def test_seeds_next_to_each_other_share_no_generator(self):
         states = [
             bytes(generator.get_state().numpy())

@@ -113,7 +113,9 @@ def check_module(words: list[str]) -> None:
         for flag in plugins.keys() & {*arguments}:
             assert importlib.util.find_spec(plugins[flag])
         return
-    main = importlib.import_module(f"{module}.__main__").main
+    found = importlib.util.find_spec(module)
+    assert found
+    main = importlib.import_module(f"{module}.__main__" if found.submodule_search_locations else module).main
     app = typer.Typer()
     app.command()(main)
     parser: Any = typer.main.get_command(app)

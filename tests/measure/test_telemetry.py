@@ -86,11 +86,16 @@ def test_a_quiet_window_is_valid_and_holds_what_was_seen():
 
 
 def test_a_window_shorter_than_the_period_is_sampled_at_both_ends():
-    device = ScriptedDevice("cpu", [DeviceState(clock_mhz=1000), DeviceState(clock_mhz=3000)], [None])
-    with Telemetry(device, period_s=3600).window("inference") as window:
+    states = [
+        DeviceState(clock_mhz=3000, temperature_c=60, power_w=100),
+        DeviceState(clock_mhz=1000, temperature_c=50, power_w=400),
+    ]
+    with Telemetry(ScriptedDevice("cpu", states, [None]), period_s=3600).window("inference") as window:
         pass
     report = window.report()
-    assert (report.name, report.samples, report.clock_mhz_mean) == ("inference", 2, 2000)
+    assert (report.name, report.samples) == ("inference", 2)
+    assert (report.clock_mhz_min, report.clock_mhz_mean, report.clock_mhz_max) == (1000, 2000, 3000)
+    assert (report.temperature_c_max, report.power_w_mean) == (60, 250)
 
 
 def test_there_is_no_report_before_the_end():

@@ -132,6 +132,19 @@ def test_resnet50_half_draws_the_weights_of_resnet50():
     assert all(torch.equal(tensor, drawn[1][name]) for name, tensor in drawn[0].items())
 
 
+def test_cnn_equals_its_formula():
+    """Four 5x5 convolutions, each with a ReLU behind it, max-pools after the first and the third, one linear layer."""
+    network = create_model("cnn", num_classes=7, input_size=(12, 8))
+    weights = network.state_dict()
+    images = torch.randn(4, 3, 12, 8)
+    maps = images
+    for layer in (1, 2, 3, 4):
+        maps = relu(nn.functional.conv2d(maps, weights[f"conv{layer}.weight"], weights[f"conv{layer}.bias"], padding=2))
+        if layer in (1, 3):
+            maps = nn.functional.max_pool2d(maps, 2)
+    torch.testing.assert_close(network(images), maps.flatten(1) @ weights["head.weight"].T + weights["head.bias"])
+
+
 def test_squeeze_and_excitation_equals_torchvisions():
     theirs = torchvision.ops.SqueezeExcitation(64, 4)
     ours = SqueezeExcitation(64)

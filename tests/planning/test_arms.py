@@ -114,3 +114,11 @@ def test_a_change_that_reaches_no_arm_is_refused(plan: MakePlan) -> None:
 def test_what_is_wrong_with_an_arm_is_said(plan: MakePlan, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         plan(**changes)
+
+
+@pytest.mark.parametrize("recipes", [("common", "resnet152_finetune"), ("resnet152_finetune", "common")])
+def test_images_of_mixed_sizes_are_decoded_as_large_as_the_largest_that_an_arm_crops_from(
+    plan: MakePlan, recipes: tuple[str, str]
+) -> None:
+    arms = [{"name": recipe, "model": "cnn", "recipe": recipe} for recipe in recipes]
+    assert plan(arms=arms, input="3x256x128").inputs.resize == (300, 150)  # 300/256 of either side

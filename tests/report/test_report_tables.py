@@ -122,6 +122,26 @@ def test_a_time_that_the_budget_fixed_has_no_best(tmp_path):
     assert best_of(table)["train time"] == []
 
 
+def test_of_each_figure_the_right_end_is_the_best(tmp_path):
+    higher = ("train_images_per_second", "inference_images_per_second", "test_accuracy")
+    lower = ("params", "macs", "latency_ms_p50", "step_ms_p50", "peak_memory_allocated_mib", "data_s")
+    better = {**dict.fromkeys(lower, 10), **dict.fromkeys(higher, 0.9)}
+    worse = {**dict.fromkeys(lower, 40), **dict.fromkeys(higher, 0.4)}
+    for number, models in enumerate([("a", "b"), ("b", "a")]):
+        figures = dict(zip(models, (better, worse), strict=True))
+        records = [
+            make_record(make_trial(model, seed), **{**figures[model], "test_accuracy": accuracy + 0.001 * seed})
+            for model in ("a", "b")
+            for accuracy in [figures[model]["test_accuracy"]]
+            for seed in range(3)
+        ]
+        (table,) = comparison_tables(results_of(tmp_path / str(number), *records))
+        best = {header: [row[0].text for row in table.rows if row[i].best] for i, header in enumerate(table.headers)}
+        columns = [header for header in table.headers if header not in ("model", "95 % interval", "tier", "status")]
+        assert len(columns) == len(better)
+        assert {header: best[header] for header in columns} == {header: [models[0]] for header in columns}
+
+
 def test_all_models_of_the_top_tier_are_best_in_accuracy(tmp_path):
     rivals = [*accuracies("a", 0.90, 0.91, 0.92), *accuracies("b", 0.915, 0.91, 0.90)]
     worse = accuracies("c", 0.100, 0.112, 0.119)
@@ -213,11 +233,24 @@ def test_no_failures_no_table(tmp_path):
     assert failure_table(results_of(tmp_path, make_record(make_trial()))) is None
 
 
-def test_the_ledger_has_every_part_and_its_mean(tmp_path):
+def test_the_ledger_has_every_part_and_its_mean_over_what_ended_well(tmp_path):
     records = [make_record(make_trial(seed=seed), build_s=build) for seed, build in enumerate([1.0, 2.0])]
+    records.append(make_record(make_trial(seed=2), build_s=60.0, wall_s=99.0, status="crashed"))
     table = ledger_table(group_of(tmp_path, *records))
     assert table.headers[1:-1] == [f"{name} (s)" for name, _ in LEDGER]
-    assert table.rows[0][1].text == "1.50"
+    assert {header: cell.text for header, cell in zip(table.headers, table.rows[0], strict=True)} == {
+        "model": "resnet34",
+        "build (s)": "1.50",
+        "profile (s)": "2.50",
+        "compile (s)": "14.00",
+        "warm-up (s)": "1.50",
+        "data (s)": "1.20",
+        "step (s)": "28.30",
+        "eval (s)": "3.10",
+        "checkpoint (s)": "0.40",
+        "other (s)": "0.20",
+        "wall (s)": "52.00",
+    }
     assert table.notes == []
     together = [record | {"concurrent_seeds": 2} for record in records]
     (note,) = ledger_table(group_of(tmp_path / "together", *together)).notes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from records import make_record, make_trial
 
@@ -12,6 +14,7 @@ OTHER = {
     "precision": "fp32", "tf32": True, "compiled": False, "compile_mode": "x", "devices": 2,
     "memory_format": "contiguous", "cuda_graph": True, "cached_features": True, "device_name": "x", "driver": "1",
     "torch": "2.12", "cuda": "12", "cudnn": "1", "host_cpu": "x", "cpu_threads": 2, "measuring_version": 1,
+    "code": "mine.py:1234",
 }  # fmt: skip
 """Of each column that decides what may be compared, another value than in :func:`records.make_record`."""
 
@@ -26,14 +29,14 @@ def test_every_column_of_what_a_trial_was_is_known_to_decide_something_or_nothin
     names = columns(TrialRecord)
     outcome = names[names.index("status") : names.index("measuring_version")]
     assert {*LEARNING, *SPEED, *DECIDE_NOTHING, "code"} == {*names} - {*outcome}
-    assert {*OTHER} == {*LEARNING, *SPEED}
+    assert {*OTHER} == {*LEARNING, *SPEED, "code"}
     assert set(MEASURED) - {"train_clock_s"} < set(outcome)
 
 
 @pytest.mark.parametrize("column", [*sorted({*LEARNING} - {"micro_batch_size"}), "code"])  # tables mark that one
 def test_accuracies_that_were_learnt_otherwise_enter_no_mean(trials_of, column):
     first, second = (make_record(make_trial(seed=seed), test_accuracy=0.5 + 0.2 * seed) for seed in range(2))
-    summary = summarise(trials_of(first, second | {column: OTHER.get(column, "x")}))
+    summary = summarise(trials_of(first, second | {column: OTHER[column]}))
     assert summary["test_accuracy_mean"].tolist() == [0.5, 0.7]
     same_table = column in ("model", "weights", "code")
     assert summary["group"].nunique() == (1 if same_table else 2)
@@ -62,10 +65,44 @@ def test_the_machine_of_most_trials_of_a_table_counts(trials_of):
     assert summarise(trials)["latency_ms_p50_mean"].tolist() == [2.0, 1.5]
 
 
+KEEP_APART = (
+    "model", "stem", "dataset", "dataset_fingerprint", "input", "recipe", "budget", "weights", "code", "devices",
+    "precision", "memory_format", "batch_size", "device_name", "tf32", "compiled", "compile_mode", "cuda_graph",
+    "cached_features",
+)  # fmt: skip
+"""What keeps seeds out of one mean, and models out of one table but for these:"""
+IN_ONE_TABLE = ("model", "weights", "code", "cached_features")
+
+
+def test_every_column_that_keeps_trials_apart_is_tried():
+    assert {*CELL, *SETTINGS, *SHARED} == {*KEEP_APART}
+
+
+@pytest.mark.parametrize("column", KEEP_APART)
+def test_seeds_that_differ_in_anything_else_are_no_mean(trials_of, column):
+    trials = trials_of(make_record(make_trial(seed=0)), make_record(make_trial(seed=1)) | {column: OTHER[column]})
+    assert len(list(cells(trials))) == 2
+    assert summarise(trials)["planned"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("column", KEEP_APART)
+def test_models_that_were_measured_otherwise_share_no_table(trials_of, column):
+    trials = trials_of(make_record(make_trial()), make_record(make_trial("resnet50")) | {column: OTHER[column]})
+    assert summarise(trials)["group"].tolist() == ([1, 1] if column in IN_ONE_TABLE else [1, 2])
+
+
 def test_a_seed_that_never_ran_belongs_to_the_cell_of_the_others(trials_of):
     never = make_record(make_trial(seed=1), status="not_run", **dict.fromkeys(SETTINGS))
     (cell,) = cells(trials_of(make_record(make_trial(seed=0)), never))
     assert list(cell["seed"]) == [0, 1]
+
+
+def test_the_train_clock_is_data_and_steps_of_a_trial_that_had_its_device_alone(trials_of):
+    alone = make_record(make_trial(), data_s=1.25, step_s=8.5)
+    shared = make_record(make_trial("resnet50"), data_s=1.25, step_s=8.5, concurrent_seeds=3)
+    assert summarise(trials_of(alone, shared))["train_clock_s_mean"].tolist() == pytest.approx(
+        [9.75, math.nan], nan_ok=True
+    )
 
 
 def test_no_trials_no_cells(trials_of):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from records import make_record, make_trial
 
 from resbench.schema import Hits
@@ -43,6 +44,9 @@ def test_a_row_a_pair_the_better_first(trials_of, three):
     assert row["difference"] == pytest.approx(0.04)
     spreads = [np.std(values, ddof=1) for values in ([0.90, 0.91, 0.92], [0.95, 0.949, 0.951])]
     assert row["difference_se"] == pytest.approx(np.hypot(*spreads) / np.sqrt(3))
+    welch = scipy.stats.ttest_ind([0.95, 0.949, 0.951], [0.90, 0.91, 0.92], equal_var=False)
+    assert row["p"] == pytest.approx(welch.pvalue)
+    assert row["difference_ci95"] == pytest.approx(welch.confidence_interval(0.95).high - 0.04)
     assert row["p"] < row["p_holm"] < 1
     assert (row["dataset"], row["budget"], row["device_name"]) == ("shapes10", "26ep", "NVIDIA H200")
     assert rows["b", "c"]["n"] == rows["c", "a"]["n"] == 2

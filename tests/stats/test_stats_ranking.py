@@ -30,6 +30,14 @@ def test_models_that_do_not_differ_share_a_tier():
     assert not ranking.separated.any()
 
 
+def test_what_is_significant_alone_and_not_among_all_tests_is_not_separated():
+    ranking = rank(np.array([[0.92, 0.93, 0.94], [0.90, 0.905, 0.91], [0.905, 0.915, 0.925]]), [3, 3, 3])
+    assert ranking.tests.p.min() == pytest.approx(0.0316, abs=1e-4)
+    assert ranking.p_holm.min() == pytest.approx(3 * 0.0316, abs=3e-4)
+    assert not ranking.separated.any()
+    assert ranking.tiers == ["a", "a", "a"]
+
+
 def test_the_same_results_are_no_difference():
     ranking = rank(np.array([[0.90, 0.90], [0.90, 0.90]]), [2, 2])
     assert ranking.tests.p.tolist() == [1.0]

@@ -70,13 +70,18 @@ def test_a_long_training_is_told_by_a_thousand_steps(training):
     assert result.train_images_per_second == pytest.approx(BATCH / 0.5, rel=1e-4)
 
 
-def test_everything_is_as_before(training):
+def test_everything_is_as_before(training, monkeypatch):
+    rates, set_learning_rate = list[float](), training.engine.set_learning_rate
+    monkeypatch.setattr(
+        training.engine, "set_learning_rate", lambda value: (rates.append(value), set_learning_rate(value))
+    )
     before, state = snapshot(training.engine.model), training.pipeline.state()
     spending = plan_spending(parse_budget("3ep"), batch_size=BATCH, steps_per_epoch=STEPS)
     train_alone(training.engine, training.pipeline, CpuDevice(), FEATURES, spending, 5)
     assert same(before, training.engine.model.state_dict())
     assert same(state, training.pipeline.state())
     assert training.pipeline.features_made == 0
+    assert set(rates) == {0.0}  # nothing is learnt meanwhile that could make a loss infinite
 
 
 def test_images_take_the_steps_that_were_asked_for():

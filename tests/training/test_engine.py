@@ -110,8 +110,10 @@ class TestTotals:
         logits = self.LOGITS[row].tolist()
         return math.log(sum(math.exp(value) for value in logits)) - logits[label]
 
-    def test_of_evaluation_equal_hand_computation_and_leave_padding_out(self):
-        engine = self.engine()
+    @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+    def test_of_evaluation_equal_hand_computation_and_leave_padding_and_smoothing_out(self, smoothing):
+        recipe = dataclasses.replace(PLAIN_SGD, label_smoothing=smoothing)
+        engine = Engine(self.Fixed(self.LOGITS.clone()), recipe, CPU)
         engine.eval_step(torch.zeros(4, 3, 2, 2), torch.tensor([0, 2, 1, 0]))
         engine.eval_step(torch.zeros(4, 3, 2, 2), torch.tensor([0, PADDING, PADDING, PADDING]))
         totals = engine.read_totals()
