@@ -19,7 +19,7 @@ class Conduct:
     """What a trial may allocate on the host; None: what is there."""
     concurrent_seeds: int = 1
     calibrate: bool = True
-    """Whether the instruments are tested first and the noise floor is measured last."""
+    """Whether the instruments are tested first and the noise floor is measured."""
     executor: str = "local"
     """``local`` or ``ray``."""
     ray_address: str | None = None

@@ -1,7 +1,7 @@
-"""The noise floor: one trial's speed and memory, measured again at the end of the suite in the same way (A/A).
+"""The noise floor: one trial's speed and memory, measured again in the same way between the others (A/A).
 
 The same network on the same machine differs from itself by so much; a difference between two networks, or between two
-versions of the code, that is no larger says nothing.
+versions of the code, that is no larger says nothing. How far readings deviate takes several of them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,32 @@ METRICS = (
     "inference_memory_mib",
 )
 """Columns of a trial's row that are measured again."""
+REPEATS = 3
+"""How often a trial is measured again in a folder: about one third through the trials, two thirds, and after the last.
+With the trial's own reading that leaves 3 degrees of freedom, and a comparison of two folders 6."""
 LEAST_STEPS, MOST_SECONDS = 10, 10.0
 """Training steps that are measured again at least, and for how long at most where there are more."""
 
 
-def again_job(trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None]) -> None:
-    """Measures a trial's network as its own process did, on as many devices, and emits ``again``."""
+def again_job(trial: Trial, inputs: Inputs, how: dict[str, Any], emit: Callable[[str, dict[str, Any]], None]) -> None:
+    """Measures a trial's network as its own process did, on as many devices, and emits ``again``.
+
+    Args:
+        trial: What to measure.
+        inputs: Where its data and weights are.
+        how: From :func:`how_to_repeat`.
+        emit: Told of the figures.
+    """
     if trial.engine.devices > 1:
         from resbench.executors.ranks import run_ranks  # torchrun: nothing that one device needs
 
-        run_ranks(again_on_rank, (trial, inputs, steps), trial.engine, emit)
+        run_ranks(again_on_rank, (trial, inputs, how), trial.engine, emit)
     else:
-        again_on_rank(trial, inputs, steps, emit, ALONE)
+        again_on_rank(trial, inputs, how, emit, ALONE)
 
 
 def again_on_rank(
-    trial: Trial, inputs: Inputs, steps: int, emit: Callable[[str, dict[str, Any]], None], ranks: Ranks
+    trial: Trial, inputs: Inputs, how: dict[str, Any], emit: Callable[[str, dict[str, Any]], None], ranks: Ranks
 ) -> None:
     """Measures a trial's network together with the other ranks, trains it for a few steps, and emits ``again``.
 
@@ -50,9 +60,23 @@ def again_on_rank(
     run.set_up()
     dataset = run.load()
     engine, pipeline = run.build(dataset, run.profile())
-    run.recorder.speed(run.train_alone(engine, pipeline, steps))
+    run.recorder.speed(run.train_alone(engine, pipeline, **how))
     figures = {name: getattr(run.recorder.record, name) for name in METRICS}
     emit("again", {**figures, "reasons": [*dict.fromkeys(run.recorder.doubts)]})
+
+
+def how_to_repeat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns how to measure a trial's training again in the way in which its row came about.
+
+    A trial's own steps are not preceded by a copy of everything that they change, unless seeds trained at once. The
+    first step of a process is slow: it counts where it is one of few in the row too.
+    """
+    steps = steps_to_repeat(row)
+    return {
+        "steps": steps,
+        "skip": int((row["steps"] or 0) > steps),
+        "preserve": (row.get("concurrent_seeds") or 1) > 1,
+    }
 
 
 def steps_to_repeat(row: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ from resbench.executors.process import run_in_process
 from resbench.locks import device_locks, folder_lock
 from resbench.machine import calibrate_machine
 from resbench.measure.ruler import Ruler
-from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
+from resbench.noise import REPEATS, again_job, describe_floor, how_to_repeat, noise_floor
 from resbench.planning.plan import Plan, plan_suite
 from resbench.schema import Trial
 from resbench.store import RECORDS, Results, Standing, Store
@@ -59,7 +59,7 @@ class SuiteRun:
         say: Say = lambda text: None,
         deadline: Deadline | None = None,
     ) -> Results:
-        """Runs what waits: the ruler, the trials, the first of them measured again, the tables.
+        """Runs what waits: the ruler, the trials, one of them measured again between the others, the tables.
 
         Args:
             on_message: Told of everything that the trials emit.
@@ -101,13 +101,26 @@ class SuiteRun:
             if ruler is not None:
                 store.append("ruler", ruler.to_dict())
                 ruler.check()
-            first = _First(self.waiting, on_message)
-            run_trials(self.waiting, plan.inputs, store, on_message=first, conduct=plan.conduct, deadline=deadline)
-            if plan.conduct.calibrate and first.row is not None:
-                if deadline is not None and deadline.left_s < first.row["wall_s"]:
-                    say(f"no time is left to measure {first.trial.label} again: the noise floor is not known")
-                else:
-                    self._measure_again(first.trial, first.row, say)
+            again = _Again(self, on_message)
+
+            def measure_again(*, last: bool = False) -> None:
+                while plan.conduct.calibrate and again.row is not None and again.due(last=last):
+                    again.made += 1
+                    if deadline is not None and deadline.left_s < again.row["wall_s"]:
+                        say(f"no time is left to measure {again.trial.label} again, for the noise floor")
+                    else:
+                        self._measure_again(again.trial, again.row, say)
+
+            run_trials(
+                self.waiting,
+                plan.inputs,
+                store,
+                on_message=again,
+                conduct=plan.conduct,
+                deadline=deadline,
+                between=measure_again,
+            )
+            measure_again(last=True)
 
     def _run_on_cluster(self, on_message: OnMessage, say: Say, deadline: Deadline | None) -> None:
         """Runs what waits on the nodes of a Ray cluster, which test their own instruments.
@@ -166,12 +179,12 @@ class SuiteRun:
         return ruler
 
     def _measure_again(self, trial: Trial, row: dict[str, Any], say: Say) -> None:
-        """Measures the first trial's speed again: by how much the machine differs from itself."""
+        """Measures a trial's speed again: by how much the machine differs from itself."""
         say(f"measuring {trial.label} again, for the noise floor")
         again: list[dict[str, Any]] = []
         ended = run_in_process(
             again_job,
-            (trial, self.plan.inputs, steps_to_repeat(row)),
+            (trial, self.plan.inputs, how_to_repeat(row)),
             log=self.store.folder / "logs" / "again.log",
             on_message=lambda kind, data: again.append(data),
             processes=trial.engine.devices,
@@ -184,17 +197,39 @@ class SuiteRun:
             say(f"the noise floor could not be measured: {ended}")
 
 
-class _First:
-    """Hands messages on, and keeps the row of the first trial whose speed can be measured again as it was."""
+class _Again:
+    """Hands messages on, and says which trial is measured again, and when.
 
-    def __init__(self, trials: list[Trial], on_message: OnMessage) -> None:
-        self.trial, self.on_message = trials[0], on_message
+    That is the first one that ran as planned, or the one that was measured again before in the same folder.
+
+    Attributes:
+        trial: Which one.
+        row: Its record; None until there is one.
+        made: How often it was measured again by this run, or should have been.
+    """
+
+    def __init__(self, run: SuiteRun, on_message: OnMessage) -> None:
+        self.on_message, self.trial, self.made = on_message, run.waiting[0], 0
         self.row: dict[str, Any] | None = None
+        self._waiting, self._ended = {trial.trial_id for trial in run.waiting}, set[str]()
+        before = run.standing.measured_again
+        self._wanted = REPEATS - len(before)
+        planned = {trial.trial_id: trial for trial in run.plan.trials}
+        if before and before[-1] in planned and self._wanted > 0:
+            self.trial = planned[before[-1]]
+            rows = (event for event in run.store.checked() if event["event"] == "trial")
+            self.row = next((row for row in rows if (row["trial_id"], row["status"]) == (before[-1], "ok")), None)
+
+    def due(self, *, last: bool) -> bool:
+        """Says whether it is time: evenly between the trials that this run has ended, and after the last of them."""
+        ended = len(self._waiting if last else self._ended)
+        return self.made < self._wanted and self._wanted * ended >= (self.made + 1) * len(self._waiting)
 
     def __call__(self, trial: Trial, kind: str, data: dict[str, Any]) -> None:
-        as_planned = kind == "trial" and data["status"] == "ok" and data["micro_batch_size"] == trial.batch_size
-        if self.row is None and as_planned:
-            self.trial, self.row = trial, data
+        if kind == "trial":
+            self._ended.add(trial.trial_id)
+            if self.row is None and data["status"] == "ok" and data["micro_batch_size"] == trial.batch_size:
+                self.trial, self.row = trial, data
         self.on_message(trial, kind, data)
 
 

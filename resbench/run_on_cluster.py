@@ -14,7 +14,7 @@ from resbench.executors.ray_cluster import open_cluster, require_ray, run_job, r
 from resbench.executors.ray_cluster.attempts import bare_job
 from resbench.executors.ray_cluster.messages import Cluster
 from resbench.executors.ray_cluster.node_tests import First
-from resbench.noise import again_job, describe_floor, noise_floor, steps_to_repeat
+from resbench.noise import REPEATS, again_job, describe_floor, how_to_repeat, noise_floor
 from resbench.planning.plan import Plan
 from resbench.schema import Trial
 from resbench.store import Store
@@ -61,18 +61,21 @@ def run_on_cluster(
     with open_cluster(conduct, needs) as cluster:
         announce()
         first = run_trials(trials, store, cluster, on_message=on_message, conduct=conduct, say=say, deadline=deadline)
-        if conduct.calibrate and first is not None and (deadline is None or deadline.left_s > first.row["wall_s"]):
-            _measure_again(plan, first, cluster, store, say)
+        for number in range(REPEATS if conduct.calibrate else 0):
+            if first is not None and (deadline is None or deadline.left_s > first.row["wall_s"]):
+                _measure_again(plan, first, cluster, store, say, number=-number)
 
 
-def _measure_again(plan: Plan, first: First, cluster: Cluster, store: Store, say: Callable[[str], None]) -> None:
+def _measure_again(
+    plan: Plan, first: First, cluster: Cluster, store: Store, say: Callable[[str], None], *, number: int
+) -> None:
     """Measures a trial's speed again on its node: by how much that differs from itself."""
     trial, node = first.trial, first.node
     say(f"measuring {trial.label} again on {node.name}, for the noise floor")
     work = bare_job(node, trial.engine, plan.conduct).of(
-        again_job, (trial, node.inputs, steps_to_repeat(first.row)), name="again"
+        again_job, (trial, node.inputs, how_to_repeat(first.row)), name="again"
     )
-    said, how = run_job(cluster, node, work)
+    said, how = run_job(cluster, node, work, number=number)
     again = [data for kind, data in said if kind == "again"]
     if again:
         event = {**noise_floor(first.row, again[0]), "node": node.name}

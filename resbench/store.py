@@ -12,7 +12,7 @@ trial starts. Events:
 * ``trial``: a :class:`~resbench.schema.TrialRecord`; a later one of the same ``trial_id`` replaces an earlier
 * ``hits``: which test images a trial got right at its end, see :class:`~resbench.schema.Hits`
 * ``telemetry``: what device and host said of themselves during a measured window
-* ``noise_floor``: how far the first trial's speed, measured again at the end, was from the first time
+* ``noise_floor``: one trial's speed, measured again, and how far it was from the first time; several a folder
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Standing:
     """The last ``suite`` event."""
     device_names: set[str]
     """Where its ``ok`` trials ran."""
+    measured_again: list[str]
+    """The trial of each ``noise_floor`` event, by id."""
 
 
 def refuse_others_files(folder: Path, own: str, written: Iterable[str]) -> None:
@@ -227,7 +229,7 @@ class Store:
 
     def standing(self) -> Standing:
         """Returns what a run that goes on here must know, in one pass over the events."""
-        standing = Standing({}, None, set())
+        standing = Standing({}, None, set(), [])
         for event in self.checked():
             if event["event"] == "trial":
                 standing.statuses[event["trial_id"]] = event["status"]
@@ -237,6 +239,8 @@ class Store:
                 standing.statuses[event["trial"]["trial_id"]] = "interrupted"
             elif event["event"] == "suite":
                 standing.suite = event
+            elif event["event"] == "noise_floor" and "trial_id" in event:
+                standing.measured_again.append(event["trial_id"])
         return standing
 
     def derive(self) -> Results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -276,9 +277,9 @@ class TrialRun:
         images = len(pipeline.train)
         return plan_feature_spending(budget, cost, batch_size=size, steps_per_epoch=steps, train_images=images)
 
-    def train_alone(self, engine: Engine, pipeline: Batches, steps: int) -> TrainingResult:
-        """Trains for a few steps while no other trial does; everything is as before afterwards."""
-        return train_alone(engine, pipeline, self.device, self.recipe, self._spending(pipeline), steps)
+    def train_alone(self, engine: Engine, pipeline: Batches, steps: int, **options: Any) -> TrainingResult:
+        """Trains for a few steps while no other trial does, see :func:`~resbench.training.alone.train_alone`."""
+        return train_alone(engine, pipeline, self.device, self.recipe, self._spending(pipeline), steps, **options)
 
     def _initial_weights(self) -> dict[str, torch.Tensor]:
         """Builds the network from the trial's seed and returns its weights and buffers."""

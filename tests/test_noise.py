@@ -9,8 +9,10 @@ from records import make_record, make_trial
 from small_trials import Known, ScriptedDevice, planner, registering, run
 from tiny_folder import make_tiny_folder
 
+from resbench import trial as trial_module
 from resbench.compare.metrics import noise_floors
-from resbench.noise import METRICS, again_job, describe_floor, noise_floor, steps_to_repeat
+from resbench.noise import METRICS, again_job, describe_floor, how_to_repeat, noise_floor, steps_to_repeat
+from resbench.training.engine import Engine
 
 
 @pytest.mark.usefixtures("brief_timing")
@@ -71,3 +73,36 @@ def test_a_floor_that_was_measured_on_a_busy_machine_says_so():
 )
 def test_as_many_steps_are_measured_again_as_ten_seconds_allow(step_ms, taken, steps):
     assert steps_to_repeat({"step_ms_p50": step_ms, "steps": taken}) == steps
+
+
+@pytest.mark.parametrize(
+    ("row", "how"),
+    [
+        ({"steps": 5000}, {"steps": 50, "skip": 1, "preserve": False}),
+        ({"steps": 7}, {"steps": 7, "skip": 0, "preserve": False}),
+        ({"steps": 5000, "concurrent_seeds": 2}, {"steps": 50, "skip": 1, "preserve": True}),
+    ],
+)
+def test_training_is_measured_again_as_the_row_came_about(row, how):
+    assert how_to_repeat({"step_ms_p50": 1.0, "concurrent_seeds": 1, **row}) == how
+
+
+@pytest.mark.usefixtures("brief_timing")
+@pytest.mark.parametrize(("how", "copied"), [({"skip": 2, "preserve": False}, 0), ({"preserve": True}, 1)])
+def test_steps_are_measured_again_without_a_copy_of_the_network_and_without_the_first(
+    tmp_path, monkeypatch, how, copied
+):
+    copies, results, emitted = [], [], []
+    preserved, train_alone = Engine.preserved, trial_module.train_alone
+    monkeypatch.setattr(Engine, "preserved", lambda engine: copies.append(engine) or preserved(engine))
+    monkeypatch.setattr(
+        trial_module, "train_alone", lambda *of, **to: results.append(train_alone(*of, **to)) or results[0]
+    )
+    planned = planner(make_tiny_folder(tmp_path / "tiny"))()
+    again_job(*planned, {"steps": 3, **how}, lambda kind, data: emitted.append(data))
+    ((result,), (figures,)) = results, emitted
+    assert len(copies) == 1 + copied  # one is of the profile, in the trial as here
+    assert (result.steps, len(result.step_seconds)) == (3, 3)
+    assert result.images_seen == 3 * planned[0].batch_size
+    assert result.train_clock_s == pytest.approx(sum(result.step_seconds))
+    assert figures["train_images_per_second"] == pytest.approx(result.images_seen / result.train_clock_s)

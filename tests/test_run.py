@@ -19,6 +19,7 @@ import resbench
 from resbench.errors import InputError, RulerError
 from resbench.executors import local
 from resbench.measure.ruler import Reading, Ruler
+from resbench.noise import METRICS
 from resbench.planning.plan import plan_suite
 from resbench.run import open_run, run_plan
 from resbench.schema import EpochRecord, ProfileRecord, Trial, TrialRecord, columns
@@ -338,6 +339,46 @@ def test_nothing_runs_where_an_instrument_misreads_what_is_known(
     events = Store(tmp_path).events()
     assert [event["event"] for event in events] == ["suite", "ruler"]
     assert events[1]["ok"] is ok
+
+
+@pytest.fixture
+def measured_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Labels of the trials that are measured again, by a machine that always gives the same."""
+    asked: list[str] = []
+
+    def again(job: Any, arguments: tuple[Any, ...], *, on_message: Any, **options: Any) -> None:
+        asked.append(arguments[0].label)
+        on_message("again", {**dict.fromkeys(METRICS, 100.0), "reasons": []})
+
+    monkeypatch.setattr("resbench.run.run_in_process", again)
+    monkeypatch.setattr("resbench.run.calibrate_machine", lambda engine: Ruler("cpu", "fp32", ()))
+    monkeypatch.setattr(local, "trial_job", process_jobs.trial_without_profile)
+    return asked
+
+
+@pytest.mark.usefixtures("warm_trials")
+@pytest.mark.parametrize(("seeds", "order"), [(1, "t n n n"), (2, "t n t n n"), (4, "t t n t n t n")])
+def test_one_trial_is_measured_again_three_times_between_the_others(
+    folder: Path, tmp_path: Path, measured_again: list[str], seeds: int, order: str
+) -> None:
+    plan = plan_suite(suite_of(folder, models=["cnn"], seeds=seeds, budget="1steps", calibrate=True))
+    run_plan(plan, tmp_path / "out")
+    kinds = [event["event"] for event in Store(tmp_path / "out").events()]
+    assert [kind[0] for kind in kinds if kind in ("trial", "noise_floor")] == order.split()
+    assert measured_again == [plan.trials[0].label] * 3
+
+
+@pytest.mark.usefixtures("warm_trials")
+@pytest.mark.parametrize(("before", "more"), [(1, 2), (3, 0)])
+def test_a_run_that_goes_on_measures_the_same_trial_again_and_no_more_than_is_wanted(
+    folder: Path, tmp_path: Path, measured_again: list[str], before: int, more: int
+) -> None:
+    plan = plan_suite(suite_of(folder, models=["cnn"], seeds=2, budget="1steps", calibrate=True))
+    statuses_written(tmp_path, plan.trials, "ok")
+    for _ in range(before):
+        Store(tmp_path).append("noise_floor", {"trial_id": plan.trials[0].trial_id, "model": "cnn", "relative": {}})
+    run_plan(plan, tmp_path)
+    assert measured_again == [plan.trials[0].label] * more
 
 
 def test_an_interrupt_leaves_the_tables_of_what_ended(

@@ -285,7 +285,7 @@ class TestFlopsOfParts:
 class TestMeasuredAlone:
     def test_again_gives_every_figure_and_leaves_the_trial_alone(self, make):
         emitted: Events = []
-        again_job(*make(), 3, lambda kind, data: emitted.append((kind, data)))
+        again_job(*make(), {"steps": 3}, lambda kind, data: emitted.append((kind, data)))
         ((kind, data),) = emitted
         assert kind == "again"
         assert all(data[name] > 0 for name in METRICS)

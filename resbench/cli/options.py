@@ -81,7 +81,7 @@ Calibrate = Annotated[
     bool | None,
     typer.Option(
         rich_help_panel=_RUN,
-        help="Test the instruments first, and measure the first trial's speed again at the end.",
+        help="Test the instruments first, and measure one trial's speed again three times.",
     ),
 ]
 Estimate = Annotated[

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import stdev
 from typing import TYPE_CHECKING
 
 from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, read_cells
-from resbench.compare.judging import assumed_deviation
-from resbench.compare.metrics import METRICS, Limit, Metric, Thresholds, limit_of, noise_floors
-from resbench.stats import split_cells
+from resbench.compare.judging import SIGNIFICANCE, accuracy_spread
+from resbench.compare.metrics import METRICS, Limit, Metric, Thresholds, limit_of, noise_floors, repeatability
+from resbench.stats import split_cells, standard_deviation
 
 if TYPE_CHECKING:
     from resbench.store import Results
-
-Z = 1.96
-"""Of a two-sided 95 % interval of the normal distribution."""
 
 IDENTICAL, WITHIN, OUTSIDE, NOT_COMPARABLE = "identical", "within noise", "outside noise", "not comparable"
 """What can become of a metric."""
@@ -42,9 +38,10 @@ class Remeasured:
 def remeasured(stored: Results, trial_id: str, rerun: Results, *, bits_expected: bool) -> list[Remeasured]:
     """Holds a rerun's figures against the recorded ones.
 
-    Two runs of one accuracy differ by at most 1.96 x sqrt(2) x sd in 95 % of cases, with sd that of the cell's seeds,
-    or an assumed one where the cell has a single seed. Speed and memory may differ by the larger of
-    threshold and noise floor.
+    Two runs of one accuracy differ by at most t x sqrt(2) x sd in 95 to 97 % of cases, with sd that of the cell's n
+    seeds, of which the recorded one is one, and t Student's quantile for n - 1 degrees of freedom; where the cell has a
+    single seed an assumed sd is taken for the truth. Speed and memory may differ by the largest of threshold, noise
+    floor, and what the A/A measurements of both folders allow for in 95 % of reruns over all of them.
 
     Args:
         stored: The folder that holds the recorded trial, ``ok`` there.
@@ -54,7 +51,7 @@ def remeasured(stored: Results, trial_id: str, rerun: Results, *, bits_expected:
     """
     base, again = (_cell_of(results, trial_id, alone=True) for results in (stored, rerun))
     seeds = _cell_of(stored, trial_id, alone=False)
-    floors = noise_floors(stored, rerun)
+    floors, spreads = noise_floors(stored, rerun), repeatability(stored, rerun)
     learning, speed = differing(base, again, LEARNING), differing(base, again, (*LEARNING, *SPEED))
     found = []
     for metric in METRICS:
@@ -72,6 +69,10 @@ def remeasured(stored: Results, trial_id: str, rerun: Results, *, bits_expected:
         else:
             limit = limit_of(metric, Thresholds(), floors)
             size, note = limit.size, f"the {limit.decided_by}"
+            sd, freedom = spreads.get(metric.source, (0.0, 1))
+            level = SIGNIFICANCE / sum(not each.is_accuracy for each in METRICS)
+            if (noise := abs(math.expm1(math.copysign(_two_runs(sd, freedom, level), change)))) > size:
+                size, note = noise, f"{freedom + 1} A/A readings that deviate by {100 * sd:.1f} %"
         outside = Limit(size).exceeded_by(change) or not size  # where no difference is allowed, the smallest counts
         outcome = IDENTICAL if left == right else OUTSIDE if outside else WITHIN
         found.append(Remeasured(metric, left[0], right[0], change, size, outcome, note))
@@ -81,11 +82,19 @@ def remeasured(stored: Results, trial_id: str, rerun: Results, *, bits_expected:
 def _accuracy_noise(metric: Metric, seeds: MeasuredCell) -> tuple[float, str]:
     """Returns how far two runs may be apart in points, and what that is made of."""
     values = seeds.values(metric)
-    if len(values) > 1:
-        sd, whose = stdev(values), f"that of its cell's {len(values)} seeds"
-    else:
-        sd, whose = assumed_deviation(seeds.epochs)
-    return Z * math.sqrt(2) * sd, f"{Z} x sqrt(2) x a deviation of {sd:.2f} points, {whose}"
+    sd, freedom, whose = standard_deviation(values), float(len(values) - 1), f"that of its cell's {len(values)} seeds"
+    if sd is None:
+        assumed = accuracy_spread(seeds, values)
+        sd, freedom, whose = assumed.deviation, assumed.weight, assumed.whose
+    t = _two_runs(1.0, freedom) / math.sqrt(2)
+    return _two_runs(sd, freedom), f"{t:.2f} x sqrt(2) x a deviation of {sd:.2f} points, {whose}"
+
+
+def _two_runs(sd: float, freedom: float, level: float = SIGNIFICANCE) -> float:
+    """Returns how far two values may be apart whose standard deviation was found with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - level / 2)) * math.sqrt(2) * sd
 
 
 def _cell_of(results: Results, trial_id: str, *, alone: bool) -> MeasuredCell:
@@ -93,7 +102,7 @@ def _cell_of(results: Results, trial_id: str, *, alone: bool) -> MeasuredCell:
     trials = results.trials
     place = trials["trial_id"].tolist().index(trial_id)
     if alone:
-        return read_cells(trials.iloc[[place]])[0]
+        return read_cells(trials.iloc[[place]], hits=results.hits)[0]
     _, places = split_cells(trials)
     (cell,) = (cell for cell in places if place in cell)
-    return read_cells(trials.iloc[cell])[0]
+    return read_cells(trials.iloc[cell], hits=results.hits)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from resbench.stats import LEARNING, SPEED, split_cells
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from resbench.schema import Hits
 
 _NAMED = ("dataset", "stem", "budget", "batch_size", "precision")
 """What a person tells a model's cells apart by."""
@@ -35,6 +37,8 @@ class MeasuredCell:
     """By seed: why an ``ok`` trial was judged suspect."""
     epochs: float | None
     """How many the first ``ok`` trial trained for."""
+    test_images: int | None = None
+    """On how many it was tested; ``None`` where nobody knows."""
 
     def value(self, column: str) -> Any:
         """Returns a column's value, the first where there are several, ``None`` where nobody knows it."""
@@ -64,20 +68,23 @@ class MeasuredCell:
         return ", ".join(sorted(set(self.failures.values())))
 
 
-def read_cells(trials: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> list[MeasuredCell]:
+def read_cells(
+    trials: pd.DataFrame, metrics: Sequence[Metric] = METRICS, hits: Mapping[str, Hits] | None = None
+) -> list[MeasuredCell]:
     """Returns a folder's cells in the order in which they were planned.
 
     Args:
         trials: The columns of ``trials.csv``.
         metrics: What to read of each; ``train_clock_s`` (data + step) may be among their columns.
+        hits: By trial id, of how many test images it got which right.
     """
     filled, places = split_cells(trials)
     # As recorded: what a trial never knew is unknown here, and no other seed's.
     columns = Columns(trials.assign(train_clock_s=filled["train_clock_s"]))
-    return [_read(columns, cell.tolist(), metrics) for cell in places]
+    return [_read(columns, cell.tolist(), metrics, hits or {}) for cell in places]
 
 
-def _read(columns: Columns, places: list[int], metrics: Sequence[Metric]) -> MeasuredCell:
+def _read(columns: Columns, places: list[int], metrics: Sequence[Metric], hits: Mapping[str, Hits]) -> MeasuredCell:
     """Reads one cell out of a folder's columns."""
     seeds, statuses = columns["seed"], columns["status"]
     ok = [place for place in places if statuses[place] == "ok"]
@@ -106,6 +113,7 @@ def _read(columns: Columns, places: list[int], metrics: Sequence[Metric]) -> Mea
         figures,
         suspicions,
         next((columns["epochs"][place] for place in ok), None),
+        next((hits[of].images for place in ok if (of := columns["trial_id"][place]) in hits), None),
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resbench.compare.cells import LEARNING, SPEED, MeasuredCell, differing, explain, mixed, read_cells
-from resbench.compare.judging import SIGNIFICANCE, judge
+from resbench.compare.judging import NOTHING_KNOWN, SIGNIFICANCE, Spread, accuracy_spread, judge
 from resbench.compare.matching import pair_cells
-from resbench.compare.metrics import METRICS, Limit, Metric, Thresholds, limit_of, noise_floors
+from resbench.compare.metrics import METRICS, Limit, Metric, Thresholds, limit_of, noise_floors, repeatability
 from resbench.errors import InputError, unknown
 from resbench.report.comparison import Comparison, ComparisonRow
 from resbench.report.numbers import count
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from resbench.report.beside_published import PublishedComparison
     from resbench.store import Results
 
-Limits = dict[str, Limit]
-"""By metric's column."""
+
+@dataclass(frozen=True)
+class Rules:
+    """What the rows of one comparison are judged by; by metric's column."""
+
+    limits: dict[str, Limit]
+    spreads: dict[str, Spread]
+    """Of speed and memory: how far readings deviate, where that was measured."""
+    tests: int
+    """Of speed and memory."""
 
 
 def compare_with(
@@ -66,12 +74,21 @@ def compare(base: Results, new: Results, thresholds: Thresholds | None = None) -
     thresholds = thresholds or Thresholds()
     floors = noise_floors(base, new)
     limits = {metric.source: limit_of(metric, thresholds, floors) for metric in METRICS}
-    left = read_cells(base.trials)
-    pairs, left_over = pair_cells(left, read_cells(new.trials))
+    spreads = {column: Spread(*found) for column, found in repeatability(base, new).items()}
+    left = read_cells(base.trials, hits=base.hits)
+    pairs, left_over = pair_cells(left, read_cells(new.trials, hits=new.hits))
+    tests = sum(
+        bool(left[index].values(metric) and cell.values(metric))
+        for index, cell in pairs.items()
+        if not differing(left[index], cell, (*LEARNING, *SPEED))
+        for metric in METRICS
+        if not metric.is_accuracy
+    )
+    rules = Rules(limits, spreads, max(1, tests))
     rows: list[ComparisonRow] = []
     for index, cell in enumerate(left):
         if index in pairs:
-            rows += _compare_cells(cell, pairs[index], limits)
+            rows += _compare_cells(cell, pairs[index], rules)
         else:
             rows.append(_refused(cell, "not in NEW"))
     rows += [_refused(cell, "not in BASE") for cell in left_over]
@@ -83,7 +100,7 @@ def _refused(cell: MeasuredCell, note: str) -> ComparisonRow:
     return ComparisonRow(cell.model, cell.words, "all", "not comparable", notes=(note,))
 
 
-def _compare_cells(base: MeasuredCell, new: MeasuredCell, limits: Limits) -> Iterator[ComparisonRow]:
+def _compare_cells(base: MeasuredCell, new: MeasuredCell, rules: Rules) -> Iterator[ComparisonRow]:
     """Yields the rows of two cells of one model."""
     if learning := differing(base, new, LEARNING):
         yield _refused(base, explain(base, new, learning))
@@ -111,7 +128,7 @@ def _compare_cells(base: MeasuredCell, new: MeasuredCell, limits: Limits) -> Ite
     for metric in METRICS:
         left, right = base.values(metric), new.values(metric)
         if left and right and (metric.is_accuracy or not speed):
-            yield _judged(base, new, metric, limits[metric.source])
+            yield _judged(base, new, metric, rules)
         elif left or right:
             note = other_machine if left and right else f"not measured in {'NEW' if left else 'BASE'}"
             yield ComparisonRow(
@@ -126,9 +143,11 @@ def _compare_cells(base: MeasuredCell, new: MeasuredCell, limits: Limits) -> Ite
             )
 
 
-def _judged(base: MeasuredCell, new: MeasuredCell, metric: Metric, limit: Limit) -> ComparisonRow:
+def _judged(base: MeasuredCell, new: MeasuredCell, metric: Metric, rules: Rules) -> ComparisonRow:
     """Returns the row of a metric that both cells have, measured alike."""
-    found = judge(metric, base.values(metric), new.values(metric), limit, epochs=base.epochs)
+    limit, values = rules.limits[metric.source], (base.values(metric), new.values(metric))
+    known = accuracy_spread(base, *values) if metric.is_accuracy else rules.spreads.get(metric.source, NOTHING_KNOWN)
+    found = judge(metric, *values, limit, known, tests=rules.tests)
     return ComparisonRow(
         base.model,
         base.words,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,9 @@ METRICS = (
 )
 
 
+METRIC_COLUMNS = tuple(metric.source for metric in METRICS)
+
+
 @dataclass(frozen=True)
 class Limit:
     """What a change must exceed to count: in points for an accuracy, as a fraction of the base for the others."""
@@ -101,6 +105,34 @@ def noise_floors(*folders: Results) -> dict[str, float]:
                 if value is not None:
                     floors[column] = max(floors.get(column, 0.0), abs(value))
     return floors
+
+
+def repeatability(*folders: Results) -> dict[str, tuple[float, int]]:
+    """Returns by column how far readings of one trial deviate, and the degrees of freedom of that.
+
+    The readings are the trial's own and those of every ``noise_floor`` event of it (A/A); deviations are of the
+    logarithm, about relative ones, and pooled over trials and folders. Columns without a pair are left out.
+
+    Args:
+        *folders: Whose events count.
+    """
+    from resbench.stats import standard_deviation
+
+    readings: dict[tuple[str, int, str], list[float]] = {}
+    for place, folder in enumerate(folders):
+        for event in folder.noise_floors:
+            first, again = event.get("first", {}), event.get("again", {})
+            for column in METRIC_COLUMNS:
+                pair = [first.get(column) or 0.0, again.get(column) or 0.0]
+                if min(pair) > 0:
+                    known = readings.setdefault((column, place, str(event.get("trial_id"))), [math.log(pair[0])])
+                    known.append(math.log(pair[1]))
+    squares: dict[str, float] = defaultdict(float)
+    freedom: dict[str, int] = defaultdict(int)
+    for (column, *_), values in readings.items():
+        squares[column] += (len(values) - 1) * (standard_deviation(values) or 0.0) ** 2
+        freedom[column] += len(values) - 1
+    return {column: (math.sqrt(squares[column] / freedom[column]), freedom[column]) for column in freedom}
 
 
 def limit_of(metric: Metric, thresholds: Thresholds, floors: dict[str, float]) -> Limit:

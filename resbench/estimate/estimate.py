@@ -19,7 +19,7 @@ from resbench.executors.child import available_memory_mib
 from resbench.executors.interrupts import interruptible
 from resbench.inputs import Inputs
 from resbench.locks import device_locks
-from resbench.noise import steps_to_repeat
+from resbench.noise import REPEATS, steps_to_repeat
 from resbench.planning.plan import Plan
 from resbench.schema import Trial
 from resbench.store import RECORDS, Store
@@ -181,14 +181,14 @@ def _recorded(plan: Plan, folder: Path) -> dict[Trial, list[dict[str, Any]]]:
 
 
 def _calibration_s(cells: Sequence[Cell]) -> float:
-    """Returns what is measured before the first trial and after the last: the ruler, and the first trial's speed."""
+    """Returns what is measured besides the trials: the ruler, and a trial's speed again."""
     first = next((cell for cell in cells if cell.wall_s is not None), None)
     if first is None or first.wall_s is None or first.train_s is None or first.step_s is None:
         return RULER_S
     steps = steps_to_repeat({"step_ms_p50": 1000 * first.step_s, "steps": round(first.train_s / first.step_s)})
     once = (first.eval_s or 0.0) / first.evaluations
     prepared = first.wall_s - first.train_s - (first.eval_s or 0.0)
-    return RULER_S + 2 * first.start_s + prepared + steps * first.step_s + once
+    return RULER_S + first.start_s + REPEATS * (first.start_s + prepared + steps * first.step_s + once)
 
 
 def _room_mib(plan: Plan, outcomes: dict[Trial, Outcome]) -> float | None:

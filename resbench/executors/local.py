@@ -7,6 +7,7 @@ may train side by side where that is asked for; what is measured of them is meas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from resbench.conduct import Attempt, Conduct
@@ -32,6 +33,7 @@ def run_trials(
     on_message: OnMessage = lambda trial, kind, data: None,
     conduct: Conduct | None = None,
     deadline: Deadline | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs trials in order and puts what they leave into the store.
 
@@ -42,6 +44,7 @@ def run_trials(
         on_message: Told of everything that is emitted, after it is stored.
         conduct: Limits, checkpoints, and how many seeds train at once.
         deadline: Trials that would not be over by then are not begun; the others are.
+        between: Called after each trial, or those that run together, while none runs.
 
     Raises:
         KeyboardInterrupt: After the trials in flight have been recorded as ``interrupted``.
@@ -61,6 +64,7 @@ def run_trials(
                 _run_group([one], inputs, conduct, deadline)
         if deadline is not None and all(one.status == "ok" for one in followed):
             deadline.learn(group[0], deadline.now() - began)
+        between()
     if deadline is not None and waits:
         raise deadline.error()
 

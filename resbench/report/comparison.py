@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from rich.console import Group as RichGroup
     from rich.console import RenderableType
 
-VERDICTS = ("worse", "new failure", "better", "same", "not comparable")
+VERDICTS = ("worse", "new failure", "better", "same", "not decided", "not comparable")
 """What a row can say, in the order in which a summary counts them."""
 
 REGRESSIONS = ("worse", "new failure")
 """The verdicts that make a comparison fail."""
 
-_VERDICT_STYLES = {"worse": "bold red", "new failure": "bold red", "better": "green", "not comparable": "yellow"}
+_VERDICT_STYLES = {"worse": "bold red", "new failure": "bold red", "better": "green"} | dict.fromkeys(
+    ["not decided", "not comparable"], "yellow"
+)
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class ComparisonRow:
     change: float | None = None
     """New less base: points for an accuracy, a fraction of the base for the others."""
     p: float | None = None
-    """That the difference is chance; ``None`` where one seed a side leaves nothing to test with."""
+    """That the difference is chance; ``None`` where neither seeds nor A/A measurements leave anything to test with."""
     points: bool = False
     """Whether the metric is an accuracy: values in percent, change in points."""
     notes: tuple[str, ...] = ()
     """What a reader of the verdict must know."""
     test: str | None = None
-    """What gave p: ``Welch``, ``Student`` (one side has one seed) or ``assumed deviation`` (both have)."""
+    """What gave p: ``moderated t``, ``Student`` (no A/A), or with one seed a side ``assumed deviation`` or ``A/A``."""
     limit: float | None = None
     """What the change must exceed to count, in its own unit."""
     limit_from: str | None = None
@@ -78,7 +80,7 @@ class Comparison:
         verdicts = {row.verdict for row in self.rows}
         if verdicts & set(REGRESSIONS):
             return 1
-        return 0 if verdicts & {"better", "same"} else 4
+        return 0 if verdicts & {"better", "same", "not decided"} else 4
 
     @property
     def counts(self) -> dict[str, int]:
@@ -111,18 +113,25 @@ class Comparison:
         """Returns sentences that belong below the rows: how many there are of what, and what the verdicts rest on."""
         found = ", ".join(f"{number:,} {verdict}" for verdict, number in self.counts.items() if number)
         sentences = [f"{count(len(self.rows), 'row')}: {found or 'nothing to compare'}."]
-        if self.tests:
-            expected = self.significance * self.tests
+        if accuracies := sum(row.p is not None and row.points for row in self.rows):
+            expected = self.significance * accuracies
             by_chance = f"about {expected:,.0f}" if expected >= 1 else "less than one"
             sentences.append(
-                f"{count(self.tests, 'test')} at p < {self.significance:g}: {by_chance} would pass by chance, so a "
-                "verdict needs a change above its limit as well."
+                f"{count(accuracies, 'test')} of accuracy at p < {self.significance:g}: {by_chance} would pass by "
+                "chance, so a verdict needs a change above its limit as well."
+            )
+        if speeds := self.tests - accuracies:
+            sentences.append(
+                f"{count(speeds, 'test')} of speed and memory, corrected for their number: unchanged code is called "
+                "worse in any of them in less than 5 % of comparisons."
             )
         if self.noise_floors:
             floors = ", ".join(f"{column} {100 * floor:.1f} %" for column, floor in self.noise_floors.items())
-            sentences.append(f"Noise floor, the same trial measured twice: {floors}.")
+            sentences.append(f"Noise floor, the largest difference of the same trial, measured again: {floors}.")
         elif any(row.limit is not None and not row.points for row in self.rows):
-            sentences.append("Neither folder holds a noise floor: the thresholds alone bound speed and memory.")
+            sentences.append(
+                "Neither folder holds a noise floor: with one seed a side no change of speed or memory is decided."
+            )
         return sentences
 
     def table(self) -> Table:

@@ -151,8 +151,10 @@ def noise_words(results: Results) -> list[str]:
     if not told:
         return ["Noise floor: not measured. How small a difference of speed or memory says something is not known."]
     models = dict.fromkeys(str(event.get("model")) for event in results.noise_floors)
+    times = len(results.noise_floors)
+    when = "after the last trial, differed" if times == 1 else f"{times} times, differed at most"
     return [
-        f"Noise floor: {names(list(models))}, measured again after the last trial, differed from the first time by "
+        f"Noise floor: {names(list(models))}, measured again {when} from the first time by "
         f"{names(told, len(told))}. Differences of speed and memory that are no larger say nothing."
     ]
 

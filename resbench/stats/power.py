@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +27,14 @@ POWER = 0.8
 
 
 def gaps_of_tests(
-    error: NDArray[np.float64], freedom: NDArray[np.float64], seeds: NDArray[np.intp], *, alpha: float = ALPHA
+    error: NDArray[np.float64], freedom: NDArray[np.float64], seeds: NDArray[Any], *, alpha: float = ALPHA
 ) -> NDArray[np.float64]:
     """Returns the smallest true differences that t-tests find with a probability of ``POWER``.
 
     Args:
         error: Standard errors of the differences, as estimated.
         freedom: Their degrees of freedom, after Welch and Satterthwaite.
-        seeds: Of the model with fewer, at least two.
+        seeds: Of the model with fewer, at least two; one more than ``freedom`` if that is no estimate.
         alpha: The level of each test. Of m tests under Holm's correction the first is made at alpha / m.
 
     Returns:

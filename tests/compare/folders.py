@@ -5,15 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from records import make_record, make_trial
 
 from resbench.frames import collect
+from resbench.schema import Hits
 from resbench.stats import summarise
 from resbench.store import Results
 
+READINGS = np.array([-1.5, -0.5, 0.5, 1.5])
+"""Of one thing, measured four times."""
 
-def results_of(*records: dict[str, Any], floors: tuple[dict[str, float | None], ...] = ()) -> Results:
-    """What a folder of these records holds, with a noise floor for each of ``floors``."""
+
+def measured_again(columns: dict[str, float]) -> list[dict[str, Any]]:
+    """The events of a trial that was measured again three times, by column the deviation of its readings."""
+    readings = {column: np.exp(READINGS * sd / READINGS.std(ddof=1)).tolist() for column, sd in columns.items()}
+    first = {column: values[0] for column, values in readings.items()}
+    return [
+        {"trial_id": "x", "model": "resnet34", "relative": {}, "first": first}
+        | {"again": {column: values[place] for column, values in readings.items()}}
+        for place in (1, 2, 3)
+    ]
+
+
+def results_of(
+    *records: dict[str, Any],
+    floors: tuple[dict[str, float | None], ...] = (),
+    deviations: dict[str, float] | None = None,
+    images: int | None = None,
+) -> Results:
+    """What a folder of these records holds.
+
+    Args:
+        *records: Of trials.
+        floors: For each a noise floor that says how large its differences were, and no more.
+        deviations: By column, of a trial that was measured again.
+        images: Of the test set; None leaves no hits.
+    """
     collected = collect({"event": "trial", **record} for record in records)
     trials = collected.trial_frame()
     return Results(
@@ -22,7 +50,11 @@ def results_of(*records: dict[str, Any], floors: tuple[dict[str, float | None], 
         epochs=collected.epoch_frame(),
         profile=collected.profile_frame(),
         summary=summarise(trials),
-        noise_floors=tuple({"model": "resnet34", "relative": relative} for relative in floors),
+        hits={record["trial_id"]: Hits(images, b"") for record in records} if images else {},
+        noise_floors=(
+            *({"model": "resnet34", "relative": relative} for relative in floors),
+            *measured_again(deviations or {}),
+        ),
     )
 
 

@@ -64,7 +64,7 @@ def test_rendering() -> None:
     assert r"\[b\]a\|b\[/b\]" in comparison.to_markdown()
     assert "**worse**" in comparison.to_markdown()
     assert "-2.00 points" in comparison.to_markdown()
-    assert "1 test at p &lt; 0.05" in comparison.to_markdown()
+    assert "1 test of accuracy at p &lt; 0.05" in comparison.to_markdown()
     text = shown(comparison)
     assert "[b]a|b[/b]" in text
     assert "worse" in text
@@ -79,25 +79,30 @@ def test_json_holds_what_a_verdict_rests_on() -> None:
     new = results_of(*seeds("train_images_per_second", 900.0, 901.0))
     data = json.loads(json.dumps(compare(base, new).to_json(), allow_nan=False))
     assert data["exit_code"] == 1
-    assert data["verdicts"] == {"worse": 1, "new failure": 0, "better": 0, "same": 6, "not comparable": 0}
+    assert data["verdicts"] == {"worse": 1, "new failure": 0, "better": 0, "same": 6} | dict.fromkeys(
+        ["not decided", "not comparable"], 0
+    )
     assert (data["tests"], data["significance"]) == (7, 0.05)
     assert data["thresholds"] == {"accuracy": 0.3, "throughput": 0.05, "latency": 0.05, "memory": 0.05}
     assert data["noise_floors"] == {"train_images_per_second": 0.08}
     row = next(row for row in data["rows"] if row["metric"] == "train images/s")
-    assert (row["verdict"], row["test"], row["limit"], row["limit_from"]) == ("worse", "Welch", 0.08, "noise floor")
+    assert (row["verdict"], row["test"], row["limit"], row["limit_from"]) == ("worse", "Student", 0.08, "noise floor")
     assert row["change"] == pytest.approx(-0.1, abs=1e-3)
     assert row["p"] < 0.05
     assert row["notes"] == ["the noise floor of 8.0 % decides, above the threshold"]
+    assert "not decided" not in {row["verdict"] for row in data["rows"]}
     accuracy = data["rows"][0]
     assert (accuracy["limit"], accuracy["limit_from"]) == (0.3, "threshold")
     text = shown(compare(base, new))
-    assert "Noise floor, the same trial measured twice: train_images_per_second 8.0 %." in text
+    assert (
+        "Noise floor, the largest difference of the same trial, measured again: train_images_per_second 8.0 %." in text
+    )
 
 
 def test_an_infinite_change_is_no_number_in_json() -> None:
     base, new = (results_of(*seeds("inference_memory_mib", value)) for value in (0.0, 1.0))
     row = next(row for row in compare(base, new).rows if row.metric == "inference memory (MiB)")
-    assert (row.verdict, row.change) == ("worse", None)
+    assert (row.verdict, row.change) == ("not decided", None)
 
 
 def test_of_many_cells_those_in_which_all_is_the_same_are_counted() -> None:

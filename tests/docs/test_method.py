@@ -12,7 +12,6 @@ from documents import ROOT, prose
 from benchmarks.docs.columns import FILES
 from resbench import noise, precision, published, schema, trial, verdicts
 from resbench.compare import METRICS, Thresholds, judging
-from resbench.compare.again import Z
 from resbench.devices import CpuDevice
 from resbench.devices.cuda import CudaDevice
 from resbench.measure import flops, latency, profile, ruler, telemetry
@@ -51,10 +50,14 @@ HELD = [
     f"the draws is {100 * math.sqrt(0.25 / fronts.DRAWS):.1f} points at most",
     f"p is below {judging.SIGNIFICANCE:g}",
     f"{Thresholds().accuracy:g} points of accuracy, or {percent(Thresholds().throughput)} of speed and memory",
-    f"run-to-run deviation ({published.run_to_run_sd():g} points), or {judging.SHORT_TRAINING_SD:g} points for "
-    f"trainings under {published.shortest_training()} epochs",
-    f"the {percent(1 - judging.SIGNIFICANCE)} interval of each difference by the same tests",
-    f"within {Z:g} x sqrt(2) standard deviations",
+    f"({published.run_to_run_sd():g} points at {percent(judging.PUBLISHED_ACCURACY)} on "
+    f"{judging.PUBLISHED_IMAGES:,} test images",
+    f"is worth {judging.LONG_WEIGHT:g} degrees; for trainings under {published.shortest_training()} epochs "
+    f"{judging.SHORT_TYPICAL_SD:g} points are worth {judging.SHORT_WEIGHT:g}.",
+    f"takes {published.run_to_run_sd():g} points, or {judging.SHORT_TRAINING_SD:g} points in short trainings",
+    f"{1.96 * math.sqrt(2) * published.run_to_run_sd():.1f} points, or "
+    f"{1.96 * math.sqrt(2) * judging.SHORT_TRAINING_SD:.0f}.",
+    f"the {percent(1 - judging.SIGNIFICANCE)} interval of each difference by Welch's test",
     f"sleeps of {1000 * ruler.SLEEP_S:g} ms through the timer (within {percent(ruler.SLEEP_TOLERANCE)} of",
     f"a block of {ruler.BLOCK_MIB} MiB through the memory meter (within {percent(ruler.ALLOCATION_TOLERANCE)})",
     f"the host's clock (within {percent(ruler.QUEUED_TOLERANCE)})",
@@ -85,6 +88,15 @@ OTHERS = [
     "exit code 3",
     "over 50 steps",
     "within 1e-6 of one",
+    "root of p (1 - p) / n",
+    "in less than 5 % of comparisons",
+    "deviate by 3 %",
+    "is 25 % slower",
+    "is 15 % slower",
+    "t x sqrt(2)",
+    "95 to 97 % of fair reruns",
+    "1.96 x sqrt(2)",
+    "up to 10 % longer",
 ]
 """Numbers that are no constant of the code: years, zeros, what tests do and hold, an exit code of README's test."""
 

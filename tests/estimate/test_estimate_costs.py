@@ -146,7 +146,7 @@ def test_the_ruler_and_the_noise_floor_count_where_they_are_asked_for(measured: 
     found = estimate_costs(plan([trial()], calibrate=True), [trial()], tmp_path, data=data)
     # Two processes; the first trial again less its training: 30 steps, as it has no more, and one evaluation.
     prepared = WALL_S - 7.5 - 9 * 0.125
-    assert found.calibration_s == costs.RULER_S + 2 * 2.0 + prepared + 30 * 0.25 + 3 * 0.125
+    assert found.calibration_s == costs.RULER_S + 2.0 + 3 * (2.0 + prepared + 30 * 0.25 + 3 * 0.125)
     assert found.total_s == WALL_S + 2.0 + found.calibration_s
 
 

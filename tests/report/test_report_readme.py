@@ -105,11 +105,11 @@ def test_the_page_says_how_far_the_machine_was_from_itself(tmp_path, page):
     assert "Noise floor: not measured." in page
     store = Store(tmp_path, create=True)
     store.append("trial", make_record(make_trial("resnet34")))
-    for speed in (0.02, 0.078):  # a run that was cut short is measured twice: the larger counts
+    for speed in (0.02, 0.078):  # the larger counts
         relative = {"train_images_per_second": speed, "latency_ms_p50": 0.052}
         store.append("noise_floor", {"model": "resnet34", "relative": relative})
     write_report(tmp_path)
-    words = "resnet34, measured again after the last trial, differed from the first time by train images/s 7.8 % and"
+    words = "resnet34, measured again 2 times, differed at most from the first time by train images/s 7.8 % and"
     for name in ("README.md", "report.html"):
         assert f"Noise floor: {words} latency p50 5.2 %." in (tmp_path / name).read_text(encoding="utf-8")
 

@@ -33,7 +33,7 @@ def quantities(table) -> dict[tuple[str, str], list[str]]:
     return {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in table.rows}
 
 
-def test_accuracies_of_two_machines_are_compared_by_the_test_of_compare(tmp_path: Path) -> None:
+def test_accuracies_of_two_machines_are_compared_by_the_test_of_every_page(tmp_path: Path) -> None:
     found = side_by_side(write(tmp_path / "a", {"net": A, "same": A}), write(tmp_path / "b", {"net": B, "same": A}))
     table = accuracy_table(found, found.alike[0], "")
     p = stats.ttest_ind(A, B, equal_var=False).pvalue

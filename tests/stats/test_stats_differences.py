@@ -8,8 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resbench.compare.judging import half_width
-from resbench.stats.differences import holm, welch_tests
+from resbench.stats.differences import holm, moderated_tests, welch_tests
 
 PS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -29,10 +28,23 @@ def test_welch_tests_agree_with_scipy():
         assert found.difference[place] / found.error[place] == pytest.approx(expected.statistic)
 
 
-def test_the_interval_is_that_of_comparisons_of_folders():
-    base, new = [0.91, 0.93, 0.90], [0.95, 0.951, 0.956, 0.95]
-    found = welch_tests(np.array(new), np.array(base))
-    assert float(found.half_width) == pytest.approx(half_width(base, new))
+def test_moderated_tests_without_a_weight_are_students_and_with_all_of_it_z_tests():
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=(6, 5)), generator.normal(1, 1, size=(6, 4))
+    student = moderated_tests(one, other, deviation=0.0, weight=0.0)
+    z = moderated_tests(one, other, deviation=0.5, weight=math.inf)
+    for place in range(6):
+        expected = scipy.stats.ttest_ind(one[place], other[place])
+        low, high = expected.confidence_interval(0.95)
+        assert student.p[place] == pytest.approx(expected.pvalue)
+        assert student.difference[place] - student.half_width[place] == pytest.approx(low)
+        assert student.difference[place] + student.half_width[place] == pytest.approx(high)
+        error = 0.5 * math.sqrt(1 / 5 + 1 / 4)
+        assert z.p[place] == pytest.approx(2 * scipy.stats.norm.sf(abs(z.difference[place]) / error))
+        assert z.half_width[place] == pytest.approx(scipy.stats.norm.ppf(0.975) * error)
+    alone = moderated_tests(np.array([1.0]), np.array([2.0]), deviation=0.0, weight=0.0)
+    assert math.isnan(alone.p)
+    assert math.isnan(alone.half_width)
 
 
 def test_a_missing_seed_is_as_if_it_were_not_there():

@@ -104,14 +104,20 @@ class First:
     node: Node
 
 
-def run_job(cluster: Cluster, node: Node, work: Work) -> tuple[list[Message], Exit | Lost]:
+def run_job(cluster: Cluster, node: Node, work: Work, *, number: int = 0) -> tuple[list[Message], Exit | Lost]:
     """Runs one job on a node on which nothing else runs, and waits for its end.
+
+    Args:
+        cluster: Where that is.
+        node: Which one.
+        work: The job.
+        number: Of the attempt, one that no other has.
 
     Returns:
         What it said, and how it ended.
     """
     said: list[Message] = []
-    number, heard_at = 0, time.monotonic()
+    heard_at = time.monotonic()
     cluster.begin(number, node, work)
     while time.monotonic() - heard_at < SILENCE_S:
         for event in cluster.wait(LOOK_AGAIN_S):

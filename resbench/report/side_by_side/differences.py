@@ -1,9 +1,9 @@
 """How a folder's test accuracies differ from the first folder's, and whether the seeds separate them.
 
-The test is that of ``resbench compare`` (:mod:`resbench.compare.judging`): Welch's over the seeds of both sides, which
-are not paired, for the reasons that :mod:`resbench.compare` gives. A table makes many tests and names what they
-separate, so p is Holm-corrected for their number. One seed a side has no interval and no p, as on every page;
-``compare`` assumes a deviation there, because a person who gates a change must be told something.
+The test is that of every page, Welch's over the seeds of both sides, which are not paired, for the reasons that
+:mod:`resbench.compare` gives; Student's where one side has one seed. Nothing is assumed beforehand: ``compare`` does,
+because a person who gates a change must be told something. A table makes many tests and names what they separate, so p
+is Holm-corrected for their number. One seed a side has no interval and no p.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 
 from resbench.compare.folders import other_seeds
-from resbench.compare.judging import SIGNIFICANCE, half_width, significance
+from resbench.compare.judging import SIGNIFICANCE
 from resbench.report.side_by_side.gather import ACCURACY, Alike
 from resbench.stats import mean
 
@@ -48,7 +48,7 @@ def differences(one: Alike) -> dict[tuple[int, int], Difference]:
     """
     import numpy as np
 
-    from resbench.stats.differences import holm
+    from resbench.stats.differences import holm, moderated_tests, welch_tests
 
     first, *others = one.folders
     found: dict[tuple[int, int], Difference] = {}
@@ -58,11 +58,13 @@ def differences(one: Alike) -> dict[tuple[int, int], Difference]:
             if base is None or cell is None or not (base.values(ACCURACY) and cell.values(ACCURACY)):
                 continue
             sides = base.values(ACCURACY), cell.values(ACCURACY)
-            half = half_width(*sides)
+            values = [np.array(side) for side in reversed(sides)]
+            student = min(map(len, sides)) == 1
+            tested = moderated_tests(*values, deviation=0.0, weight=0.0) if student else welch_tests(*values)
             found[place, folder] = Difference(
                 (mean(sides[1]) or 0.0) - (mean(sides[0]) or 0.0),
-                half,
-                None if half is None else significance(ACCURACY, *sides)[0],
+                None if math.isnan(tested.half_width) else float(tested.half_width),
+                None if math.isnan(tested.p) else float(tested.p),
                 None,  # known when all are
                 tuple(other_seeds(base, cell, ACCURACY)),
             )

@@ -104,7 +104,7 @@ def gather(folders: Sequence[Folder]) -> SideBySide:
     """
     rows: list[Row] = []
     for place, folder in enumerate(folders):
-        _join(rows, place, read_cells(folder.results.trials, [*QUANTITIES.values()]))
+        _join(rows, place, read_cells(folder.results.trials, [*QUANTITIES.values()], folder.results.hits))
     alike: list[Alike] = []
     for row in rows:
         if len(row.cells) > 1:

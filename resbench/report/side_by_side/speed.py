@@ -85,4 +85,4 @@ def _floor_notes(found: SideBySide, one: Alike) -> Iterator[str]:
     known = {metric.name: floors[metric.source] for metric in QUANTITIES.values() if metric.source in floors}
     if known:
         told = ", ".join(f"{name} {100 * floor:.1f} %" for name, floor in known.items())
-        yield f"Noise floor, the same trial measured twice: {told}. A ratio nearer to 1 says nothing."
+        yield f"Noise floor, the same trial measured again: {told}. A ratio nearer to 1 says nothing."
