@@ -384,6 +384,8 @@ MUTANTS = (
         "compare/metrics.py",
         ("the last noise floor", "max(floors.get(column, 0.0), abs(value))", "abs(value)",
          "test_noise.py::test_the_largest_of_several_floors_counts"),
+        ("one floor for all metrics", "floors.get(metric.source)", "max(floors.values(), default=None)",
+         "compare/test_compare_output.py::test_json_holds_what_a_verdict_rests_on"),
         ("a change without its sign", "        difference = new - base\n", "        difference = abs(new - base)\n",
          GOLDEN),
     ),
@@ -394,10 +396,12 @@ MUTANTS = (
     ),
     *_in(
         "compare/judging.py",
+        ("the seven tests are one", "min(1.0, 2 * FALSE_ALARMS / tests)", "SIGNIFICANCE",
+         "compare/test_compare_rates.py"),
         ("better is worse", "(change > 0) == metric.higher_is_better", "(change > 0) != metric.higher_is_better",
          GOLDEN),
-        ("significance is enough", "if large and not chance:", "if not chance:", GOLDEN),
-        ("an effect is enough", "if large and not chance:", "if large:", GOLDEN),
+        ("significance is enough", "    if large:\n", "    if True:\n", GOLDEN),
+        ("an effect is enough", "p is not None and p < level else", "True else", GOLDEN),
     ),
     *_in(
         "stats/cells.py",

@@ -103,8 +103,8 @@ from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
 
 def train(seed):
-    torch.manual_seed(seed)
-    subject = Subject("cnn", "source", (3, 8, 8), 5, 8, EngineSettings("cpu", "fp32", compile=True))
+    settings = EngineSettings("cpu", "fp32", compile=True)
+    subject = Subject("cnn", "source", (3, 8, 8), 5, 8, settings, seed=seed)
     engine = subject.engine_for(get_recipe("common"), open_device("cpu"))
     engine.warm_up(*engine.slots[0])
     assert engine.compiled, engine.fallbacks

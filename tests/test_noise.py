@@ -23,7 +23,7 @@ def test_all_that_a_trial_measured_is_measured_again(tmp_path: Path, monkeypatch
         add("known", lambda: Known(device))
         first, _ = run(planned)
         device.pace = 1.25
-        again_job(*planned, 8, lambda kind, data: told.append(data))
+        again_job(*planned, {"steps": 8, "skip": 0, "preserve": False}, lambda kind, data: told.append(data))
     times = {"latency_ms_p50": 500.0, "step_ms_p50": 2750.0}
     rates = {"train_images_per_second": 64 / 34, "inference_images_per_second": 8 / 0.5}
     memory = {"peak_memory_allocated_mib": 100.0, "inference_memory_mib": 100.0}

@@ -74,7 +74,7 @@ def test_rendering() -> None:
 
 
 def test_json_holds_what_a_verdict_rests_on() -> None:
-    floors = ({"train_images_per_second": 0.08, "latency_ms_p50": None, "step_ms_p50": float("nan")},)
+    floors = ({"train_images_per_second": 0.08, "latency_ms_p50": None},)
     base = results_of(*seeds("train_images_per_second", 1000.0, 1001.0), floors=floors)
     new = results_of(*seeds("train_images_per_second", 900.0, 901.0))
     data = json.loads(json.dumps(compare(base, new).to_json(), allow_nan=False))
@@ -93,6 +93,8 @@ def test_json_holds_what_a_verdict_rests_on() -> None:
     assert "not decided" not in {row["verdict"] for row in data["rows"]}
     accuracy = data["rows"][0]
     assert (accuracy["limit"], accuracy["limit_from"]) == (0.3, "threshold")
+    others = [row for row in data["rows"] if row["metric"] not in (accuracy["metric"], "train images/s")]
+    assert [(row["limit"], row["limit_from"]) for row in others] == [(0.05, "threshold")] * 5
     text = shown(compare(base, new))
     assert (
         "Noise floor, the largest difference of the same trial, measured again: train_images_per_second 8.0 %." in text

@@ -31,7 +31,22 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:g} %"
 
 
+def shares(table: str, rows: str) -> str:
+    """The least and the largest share in what a pattern finds in a table of results/statistics."""
+    text = (ROOT / "results" / "statistics" / table).read_text(encoding="utf-8")
+    found = [float(share) for row in re.finditer(rows, text) for share in re.findall(r"[\d.]+(?= %)", row["shares"])]
+    return f"{min(found):.0f} to {max(found):.0f} %"
+
+
+ON_FRONT = r"\| +0\.[35] \|[^|]*\|(?P<shares>[^|]*)"
+"""Of front.md: which of those told 95 % or more are on it, of models that differ by less than their seeds."""
+
+AS_MANY = r"(?m)^\| (\d+) and \1 (?P<shares>.*)"
+"""Of power.md: how often a gap is found by as many seeds a side."""
+
 HELD = [
+    f"may be: {shares('power.md', AS_MANY)} in simulations of 2 to 10 seeds",
+    f"of those told 95 % or more only {shares('front.md', ON_FRONT)} are on the front",
     f"runs up to {CudaDevice.queue_depth} steps ahead",
     f"on CUDA up to {CudaDevice.queue_depth} are queued",
     f"a disagreement of more than {percent(flops.TOLERANCE)} is noted",
@@ -43,7 +58,8 @@ HELD = [
     f"more than {percent(telemetry.MAX_SHARE)} of a processor thread",
     f"at least {precision.CLEARLY_FASTER:g} times as fast",
     f"the mean's {percent(differences.CONFIDENCE)} interval",
-    f"is {percent(power.ALPHA)} at most. Of more than {ranking.MOST_PAIRED} models",
+    f"is {percent(power.ALPHA)} at most; where two models alone",
+    f"Of more than {ranking.MOST_PAIRED} models each",
     f"the corrected p is {power.ALPHA:g} or more",
     f"with a probability of {percent(power.POWER)}",
     f"of all models {fronts.DRAWS:,} times",
@@ -86,6 +102,7 @@ OTHERS = [
     "tested against 0",
     "clear of 0 in both",
     "exit code 3",
+    "has up to 6 %",
     "over 50 steps",
     "within 1e-6 of one",
     "root of p (1 - p) / n",
