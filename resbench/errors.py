@@ -77,6 +77,8 @@ def unknown(kind: str, given: str, accepted: Iterable[str]) -> InputError:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Returns an error's type and the first line of its message."""
+    """Returns an error's type and the first line of its message, with what to do if an operator has no bfloat16."""
     first = str(error).strip().partition("\n")[0]
+    if isinstance(error, RuntimeError) and "BFloat16" in first:  # under autocast, as precision bf16 is
+        first += " (an operator of the network has no bf16: give --precision fp32)"
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

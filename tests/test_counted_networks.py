@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from counted_networks import CLASSES, MACS, VALUES, Network, by_a_vector, cdist_head, elementwise_head
+from counted_networks import CLASSES, MACS, VALUES, Network, by_a_vector, cdist_head, deformable, elementwise_head
 from small_trials import Build, Make, of_kind, planner, registering, run
 from tiny_folder import make_tiny_folder
 from torch import nn
@@ -68,6 +68,13 @@ def test_a_trial_of_it_trains_and_has_its_macs_by_hand(make, register, build):
     assert (NO_MACS in record.notes) == (MACS[build] == 0)
     assert ("MACs leave out cdist, which no counter knows" in record.notes) == (build is cdist_head)
     assert len(of_kind(events, "epoch")) == 1
+
+
+def test_an_operator_without_bf16_is_told_with_what_runs_it(make, register):
+    register("mine", deformable)
+    record, _ = run(make(model="mine", budget="2steps", engine=EngineSettings("cpu", "bf16")))
+    assert record.status == "crashed"
+    assert "BFloat16 (an operator of the network has no bf16: give --precision fp32)" in record.error
 
 
 @NETWORKS
