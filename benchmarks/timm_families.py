@@ -22,23 +22,20 @@ from resbench.run import run_suite
 from resbench.schema import format_input
 from resbench.suite import make_suite
 
+MOST_PARAMETERS = 200_000_000
+"""Two steps of a larger network take minutes and most of 24 GiB."""
 COLUMNS = "| family | network | input | parameters | MACs | profile | two steps | notes |"
+
+
+def size(name: str) -> int:
+    """Returns how many parameters a network of timm has."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in timm.create_model(name).parameters())
 
 
 def smallest(family: str) -> str:
     """Returns the network of a module of timm that has the fewest parameters, those of its own tests left out."""
-
-    def parameters(name: str) -> int:
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in timm.create_model(name).parameters())
-
-    sizes = {}
-    for name in timm.list_models(module=family, exclude_filters="test_*"):
-        try:
-            sizes[name] = parameters(name)
-        except Exception as error:  # a builder that the meta device defeats; another of its family is taken
-            complain(f"timm:{name} has no size on the meta device: {in_one_line(error)}")
-    return min(sizes, key=sizes.__getitem__) if sizes else timm.list_models(module=family)[0]
+    return min(timm.list_models(module=family, exclude_filters="test_*"), key=size)
 
 
 def image_size(name: str) -> str:
@@ -51,10 +48,12 @@ def outcome(name: str, records: Path) -> dict[str, Any]:
     """Plans, profiles and trains one network, and returns what there is to say of it.
 
     Returns:
-        ``input``, and either ``refused`` (why it was not planned) or ``row``, the trial's row of ``trials.csv``.
+        ``input``, and either why it was ``refused`` or ``left out``, or ``row``, the trial's row of ``trials.csv``.
     """
-    size = image_size(name)
-    suite = {"name": "timm-families", "models": [f"timm:{name}"], "dataset": "shapes10", "input": size}
+    shape = image_size(name)
+    if size(name) > MOST_PARAMETERS:
+        return {"input": shape, "left out": f"{size(name):,} parameters are too many for this machine"}
+    suite = {"name": "timm-families", "models": [f"timm:{name}"], "dataset": "shapes10", "input": shape}
     options = {"budget": "2steps", "batch_size": 2, "test_images": 20, "device": "cpu", "precision": "fp32"}
     try:
         results = run_suite(
@@ -63,8 +62,8 @@ def outcome(name: str, records: Path) -> dict[str, Any]:
             progress=False,
         )
     except InputError as error:
-        return {"input": size, "refused": in_one_line(error)}
-    return {"input": size, "row": results.trials.astype(object).where(results.trials.notna(), None).iloc[-1].to_dict()}
+        return {"input": shape, "refused": in_one_line(error)}
+    return {"input": shape, "row": results.trials.astype(object).where(results.trials.notna(), None).iloc[-1].to_dict()}
 
 
 MEASURED = ("params", "macs", "macs_fvcore", "inference_memory_mib", "latency_ms_p50", "forward_ms", "backward_ms")
@@ -82,8 +81,8 @@ def profile_of(row: dict[str, Any]) -> str:
 def line(family: str, name: str, found: dict[str, Any]) -> str:
     """A family's row of the table."""
     start = f"| {family} | `{name}` | {found['input']} |"
-    if "refused" in found:
-        return f"{start} | | refused | refused | {escape(found['refused'])} |"
+    for why in {"refused", "left out"} & found.keys():
+        return f"{start} | | {why} | {why} | {escape(found[why])} |"
     row = found["row"]
     counts = " | ".join("" if row[name] is None else f"{int(row[name]):,}" for name in ("params", "macs"))
     said = "; ".join(filter(None, (row["error"], row["notes"])))
@@ -104,13 +103,14 @@ def main(
         complain(f"{family}: timm:{name}")
         found.append(outcome(name, records))
         rows.append(line(family, name, found[-1]))
-    refused = sum("refused" in one for one in found)
+    refused, left_out = (sum(why in one for one in found) for why in ("refused", "left out"))
     ended = [one["row"] for one in found if "row" in one]
     complete = sum(profile_of(row) == "complete" for row in ended)
     trained = sum(row["status"] == "ok" for row in ended)
     head = (
         f"timm {timm.__version__}, {len(found)} families: {trained} trained two steps ({complete} of all with a "
-        f"complete profile), {refused} refused with a reason, {len(ended) - trained} ended otherwise."
+        f"complete profile), {refused} refused with a reason, {left_out} left out, {len(ended) - trained} ended "
+        "otherwise."
     )
     text = "\n".join([head, "", COLUMNS, "|:--|:--|:--|--:|--:|:--|:--|:--|", *rows, ""])
     out.write_text(text, encoding="utf-8") if out else typer.echo(text)

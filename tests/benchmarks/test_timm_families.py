@@ -26,7 +26,10 @@ def test_a_network_is_profiled_and_trained_or_refused(tmp_path: Path, monkeypatc
     )
     timm_families.main(["efficientnet", "sam"], records=tmp_path / "records", out=table)
     head, _, _, _, trained, refused = table.read_text().splitlines()
-    assert "2 families: 1 trained two steps (1 of all with a complete profile), 1 refused with a reason, 0" in head
+    assert (
+        "2 families: 1 trained two steps (1 of all with a complete profile), 1 refused with a reason, 0 left out, 0"
+        in head
+    )
     assert trained.startswith("| efficientnet | `test_efficientnet` | 3x32x32 | ")
     assert "| complete | ok |" in trained
     assert refused.startswith("| sam | `samvit_base_patch16` | 3x31x31 | | | refused | refused | ")
