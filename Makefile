@@ -21,6 +21,7 @@ MINUTES ?=
 PIECES ?=
 KILLS ?=
 ONLY ?=
+WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))  # some tests wait for processes
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
 .DEFAULT_GOAL := help
@@ -50,7 +51,7 @@ headline: $(READY) ## All that a GPU is to answer about the five networks, some 
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from resbench.run import run_suite
 from resbench.schema import format_input
 from resbench.suite import make_suite
 
-MOST_PARAMETERS = 200_000_000
+MOST_PARAMETERS = 100_000_000
 """Two steps of a larger network take minutes and most of 24 GiB."""
 COLUMNS = "| family | network | input | parameters | MACs | profile | two steps | notes |"
 

@@ -21,8 +21,10 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 import pytest
 
-# A background job of a script inherits that SIGINT is ignored; tests of Ctrl-C, and what they start, want it as it was.
+# A background job of a script inherits that SIGINT is ignored, and one of nohup SIGHUP; tests of interrupts, and what
+# they start, want them as they were.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from counted_networks import CLASSES, MACS, VALUES, Network, by_a_vector, cdist_head, deformable, elementwise_head
+from counted_networks import (
+    CLASSES,
+    MACS,
+    VALUES,
+    Network,
+    by_a_vector,
+    cdist_head,
+    deformable,
+    elementwise_head,
+    learned_queries,
+)
 from small_trials import Build, Make, of_kind, planner, registering, run
 from tiny_folder import make_tiny_folder
 from torch import nn
@@ -77,7 +87,7 @@ def test_an_operator_without_bf16_is_told_with_what_runs_it(make, register):
     assert "BFloat16 (an operator of the network has no bf16: give --precision fp32)" in record.error
 
 
-@NETWORKS
+@pytest.mark.parametrize("build", [learned_queries, elementwise_head, deformable], ids=lambda build: build.__name__)
 def test_its_profile_has_every_figure(register, build):
     register("mine", build)
     told: list[tuple[str, dict[str, Any]]] = []

@@ -122,7 +122,7 @@ class TestTrials:
         again = run(make(model=name, budget="3ep", seed=SEED))[1]
         assert figures(again) == figures(events)  # to the bit, whatever the process drew meanwhile
 
-    @pytest.mark.parametrize("name", TRAINED)
+    @pytest.mark.parametrize("name", ["left_out", "unfreezing", "from_numpy"])
     def test_go_on_from_a_checkpoint_with_the_same_bits(self, make, name, tmp_path):
         planned = make(model=name, budget="3ep")
         whole, events = run(planned)
@@ -282,8 +282,9 @@ class TestProfile:
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm_trials")
 def test_check_runs_to_its_end_on_them():
-    audits = audit_models(TRAINED, batch_size=4, engine={"device": "cpu"}, **SMALL)
-    assert [audit.model for audit in audits] == TRAINED
+    names = ["unfreezing", "remembering"]
+    audits = audit_models(names, batch_size=4, engine={"device": "cpu"}, **SMALL)
+    assert [audit.model for audit in audits] == names
     raised = [(audit.model, one) for audit in audits for one in audit.findings if re.search(r"\w+Error", one.detail)]
     assert raised == []
 
