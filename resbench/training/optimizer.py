@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.optim.sgd import sgd
 
 from resbench.recipes import Recipe
 
@@ -23,7 +24,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, learning_rate: torch.Tensor
         return torch.optim.Adam(
             trained, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True, capturable=on_cuda
         )
-    optimizer = torch.optim.SGD(
+    return FusedSGD(
         trained,
         lr=learning_rate,
         momentum=recipe.momentum,
@@ -31,20 +32,34 @@ def make_optimizer(model: nn.Module, recipe: Recipe, learning_rate: torch.Tensor
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    if recipe.momentum:
-        optimizer.register_step_pre_hook(_make_buffers)
-    return optimizer
 
 
-def _make_buffers(optimizer: torch.optim.Optimizer, *arguments: object) -> None:
-    """Makes every momentum buffer before the first step.
+class FusedSGD(torch.optim.SGD):
+    """torch's fused SGD, which here takes any parameter as it lies in memory and in any step.
 
-    The fused step takes buffers of all parameters or of none, and a first gradient may come in any step. From a buffer
-    of 0 it makes one that is the gradient, to the bit as torch does without one.
+    On a processor torch's own copies every gradient in channels_last into the other layout, which takes longer than the
+    update. And it takes momentum buffers of all parameters or of none, while a first gradient may come in any step: so
+    all are made before the first. From a buffer of 0 it makes one that is the gradient, to the bit as torch does
+    without one.
     """
-    if not optimizer.state:
-        for parameter in optimizer.param_groups[0]["params"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Updates the parameters that have a gradient."""
+        (group,) = self.param_groups
+        if group["momentum"] and not self.state:
+            for parameter in group["params"]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        updated: list[tuple[torch.Tensor | None, ...]] = []
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                tensors = parameter, parameter.grad, self.state.get(parameter, {}).get("momentum_buffer")
+                if parameter.dim() == 4 and not parameter.is_contiguous():  # channels_last
+                    tensors = tuple(tensor if tensor is None else tensor.permute(0, 2, 3, 1) for tensor in tensors)
+                updated.append(tensors)
+        names = "lr", "weight_decay", "momentum", "dampening", "nesterov", "maximize"
+        lists = map(list, zip(*updated, strict=True)) if updated else ([], [], [])
+        sgd(*lists, fused=True, **{name: group[name] for name in names})
 
 
 def initialise(model: nn.Module, kind: str) -> None:
