@@ -41,6 +41,7 @@ _PROFILE_KEY = (
     "compiled",
     "compile_mode",
     "cuda_graph",
+    "lowering",
 )
 """What tells two profiles apart: the network, its input, and the settings it was measured under."""
 

@@ -39,7 +39,12 @@ def _from_3(event: Event) -> Event:
     return {**event, "code": None, "devices": 1, "node": None} if event["event"] == "trial" else event
 
 
-_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(event: Event) -> Event:
+    """Version 5 added lowered convolutions, which nothing had before."""
+    return {**event, "lowering": "off"} if event["event"] in ("trial", "profile") else event
+
+
+_UPGRADES: dict[int, Callable[[Event], Event]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 
 
 def upgrade(event: Event) -> Event:

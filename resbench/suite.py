@@ -58,6 +58,9 @@ class EngineOptions(BaseModel):
     """Record the whole step and replay it: ``auto`` (on with CUDA), ``on`` or ``off``."""
     memory_format: str = "channels_last"
     """``channels_last`` or ``contiguous``."""
+    lowering: str = "auto"
+    """Compute convolutions on small maps as matrix products: ``auto`` (on a processor, without ``compile``) or
+    ``off``. The same function, but for rounding."""
     cache_features: bool = True
     """Compute what a frozen backbone gives for an image once, where that changes nothing but rounding."""
     concurrent_seeds: int = Field(default=1, ge=1)

@@ -24,6 +24,7 @@ def profile_record(model: str, batch_size: int, **changes: Any) -> dict[str, Any
         "memory_format": "channels_last",
         "compiled": True,
         "cuda_graph": True,
+        "lowering": "off",
         "params": 21_289_802,
         "trainable_params": 21_289_802,
         "macs": 74_765_312,

@@ -61,6 +61,7 @@ def make_record(trial: Trial, **changes: Any) -> dict[str, Any]:
         "compiled": trial.engine.compile,
         "compile_mode": trial.engine.compile_mode if trial.engine.compile else None,
         "cuda_graph": trial.engine.cuda_graph,
+        "lowering": "off",
         "cached_features": False,
         "cpu_threads": 8,
         "status": "ok",

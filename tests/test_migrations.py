@@ -68,3 +68,13 @@ def test_a_version_that_never_was_is_refused(version, tmp_path):
     (tmp_path / "records.jsonl").write_text(f'{{"schema_version": {version}, "event": "x"}}\n' * 2)
     with pytest.raises(InputError, match="line 1: not a resbench record"):
         load_results(tmp_path)
+
+
+def test_version_4_knew_no_lowered_convolutions_and_keeps_its_ids():
+    results = load_results(STORED / "records-v4")
+    row = results.trials.iloc[0]
+    assert row["trial_id"] == "aac9cebcb80f"
+    assert row["lowering"] == "off"
+    assert results.profile["lowering"].tolist() == ["off"]
+    planned = next(event for event in Store(STORED / "records-v4").read() if event["event"] == "suite")["trials"][0]
+    assert Trial.from_dict(planned).trial_id == row["trial_id"]

@@ -96,6 +96,7 @@ ENGINE_CHANGES = {
     "compile_mode": "max-autotune-no-cudagraphs",
     "cache_features": False,
     "devices": 2,
+    "lowering": "off",
 }
 
 
@@ -117,7 +118,8 @@ def test_the_input_reads_as_the_flags_have_it():
 
 DOCUMENTED = """
 trial_id model code source stem dataset dataset_fingerprint input recipe budget seed
-device_name devices precision tf32 memory_format compiled compile_mode cuda_graph cached_features batch_size cpu_threads
+device_name devices precision tf32 memory_format compiled compile_mode cuda_graph lowering cached_features batch_size
+cpu_threads
 concurrent_seeds
 status phase error stopped_by overshoot
 params trainable_params macs forward_flops train_flops_per_image activations peak_memory_allocated_mib
@@ -137,7 +139,7 @@ def test_a_trial_has_every_column_that_it_takes_from_its_profile():
     assert len(set(PROFILED)) == len(PROFILED)
     for record in (TrialRecord, ProfileRecord):
         assert set(PROFILED) <= set(columns(record))
-    assert {"compiled", "compile_mode", "cuda_graph"} <= set(PROFILED)
+    assert {"compiled", "compile_mode", "cuda_graph", "lowering"} <= set(PROFILED)
 
 
 @pytest.mark.parametrize("record", [TrialRecord, EpochRecord, ProfileRecord])

@@ -276,7 +276,7 @@ def test_profiles_of_one_network_under_other_settings_are_all_kept(store):
     others = {
         "model": "resnet50", "stem": "cifar", "input": "3x64x64", "num_classes": 100, "batch_size": 1,
         "device_name": "another", "precision": "bf16", "memory_format": "contiguous", "compiled": True,
-        "compile_mode": "max-autotune-no-cudagraphs", "cuda_graph": True,
+        "compile_mode": "max-autotune-no-cudagraphs", "cuda_graph": True, "lowering": "auto",
     }  # fmt: skip
     for changes in ({}, *({column: value} for column, value in others.items())):
         for params in (1, 2):

@@ -154,6 +154,7 @@ def _profile(trial: Trial, trial_id: str, size: float, noise: random.Random) -> 
         compiled=False,
         compile_mode=None,
         cuda_graph=False,
+        lowering="auto",
         params=params,
         trainable_params=params,
         macs=macs,

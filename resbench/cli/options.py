@@ -23,6 +23,9 @@ Compile = Annotated[
 ]
 CudaGraph = Annotated[str | None, typer.Option(help="Replay whole steps from a graph: auto (on with CUDA), on or off.")]
 MemoryFormat = Annotated[str | None, typer.Option(help="channels_last or contiguous.")]
+Lowering = Annotated[
+    str | None, typer.Option(help="Convolutions on small maps as matrix products, on a processor: auto or off.")
+]
 NoCacheFeatures = Annotated[
     bool,
     typer.Option("--no-cache-features", help="Run a frozen backbone in every step, even where once would do."),

@@ -31,6 +31,7 @@ class CpuDevice:
     def __init__(self) -> None:
         self.torch_device = torch.device("cpu")
         self._process = psutil.Process()
+        keep_freed_memory(True)
 
     @property
     def name(self) -> str:
@@ -54,7 +55,8 @@ class CpuDevice:
         """A mark is reached when it is made."""
 
     def start_memory_window(self) -> None:
-        """Lets the kernel count the peak resident set from here on (Linux)."""
+        """Lets the kernel count the peak resident set from here on (Linux), with nothing in it that is free."""
+        keep_freed_memory(False)
         release_free_memory()
         # proc(5): resets VmHWM. Where that is refused the peak also holds what came before.
         with contextlib.suppress(OSError):
@@ -62,7 +64,9 @@ class CpuDevice:
 
     def memory_peak(self) -> MemoryPeak:
         """Returns the peak resident set of this process in MiB."""
-        return MemoryPeak(resident_peak_mib(), None)
+        peak = MemoryPeak(resident_peak_mib(), None)
+        keep_freed_memory(True)
+        return peak
 
     def memory_held_mib(self) -> float:
         """Returns the resident set of this process in MiB: libraries and images are in it."""
@@ -140,13 +144,29 @@ class MpsDevice(CpuDevice):
         return torch.mps.current_allocated_memory() / MIB
 
 
+def keep_freed_memory(keep: bool) -> None:
+    """Lets the C library keep what is freed for the next step, or give every large block back at once.
+
+    A step frees and allocates all its activations, and memory that went back to the system in between is cleared by
+    it, page by page. While memory is measured it goes back: what is free must not count as used.
+    """
+    # mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX; its defaults, and without any giving back.
+    values = {-1: -1, -2: 64 * MIB, -4: 0} if keep else {-1: 1 << 17, -2: 1 << 17, -3: 1 << 17, -4: 1 << 16}
+    for parameter, value in values.items():
+        _glibc("mallopt", parameter, value)
+
+
 def release_free_memory() -> None:
     """Gives memory that Python and the C library keep for reuse back to the system, so that none hides there."""
     gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
-        if trim is not None:
-            trim(0)
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *arguments: int) -> None:
+    """Calls a function of the GNU C library, where that is the library: musl and macOS have none of these."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def resident_mib() -> float:

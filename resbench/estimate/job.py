@@ -87,8 +87,9 @@ def measure(trial: Trial, stored: tuple[int, int, int]) -> Measurement:
         images, _ = engine.slots[0]
         data_s = typical_s(lambda: next(pipeline.epoch(engine.slots)), device)
         engine.model.eval()
-        eval_s = typical_s(lambda: _evaluate(engine, pipeline.evaluation(engine.slots)), device)
-        single_s = typical_s(engine.inference(images[:1].clone(memory_format=torch.channels_last)), device)
+        with engine.constant_weights():
+            eval_s = typical_s(lambda: _evaluate(engine, pipeline.evaluation(engine.slots)), device)
+            single_s = typical_s(engine.inference(images[:1].clone(memory_format=torch.channels_last)), device)
     report = window.report()
     cached = settings.cache_features and settings.devices == 1
     head = train_head_only(engine, pipeline, recipe)[0] if cached else None

@@ -127,8 +127,9 @@ def measure_latency(
         return lambda: time_calls(make(), device, max_seconds=max_seconds)
 
     engine.model.eval()
-    single = attempt("one image", timed(lambda: engine.inference(one_image(images))))
-    inference = attempt("inference", timed(lambda: engine.inference(images)))
+    with engine.constant_weights():
+        single = attempt("one image", timed(lambda: engine.inference(one_image(images))))
+        inference = attempt("inference", timed(lambda: engine.inference(images)))
 
     if not train:
         return Latency(single, inference, failures=tuple(failures))

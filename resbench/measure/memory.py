@@ -77,7 +77,7 @@ def measure_memory(engine: Engine, device: Device, *, level_mib: float, train: b
     engine.model.eval()
     level_of_inference = level_mib + engine.optimizer_bytes / MIB
     device.start_memory_window()
-    with torch.inference_mode():
+    with torch.inference_mode(), engine.constant_weights():
         engine.forward(engine.micro_batches(images, labels)[0][0])
     inference = device.memory_peak()
     if not train:

@@ -339,6 +339,7 @@ def profile_record(
         compiled=engine.compiled,
         compile_mode=subject.engine.compile_mode if engine.compiled else None,
         cuda_graph=engine.cuda_graph,
+        lowering=engine.lowering,
         params=complexity.params,
         trainable_params=complexity.trainable_params,
         macs=complexity.macs,

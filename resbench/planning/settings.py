@@ -24,6 +24,7 @@ WHERE_MEMORY_ENDS = ("record", "accumulate")
 EXECUTORS = ("local", "ray")
 """What ``executor`` may say."""
 MEMORY_FORMATS = ("channels_last", "contiguous")
+LOWERINGS = ("auto", "off")
 
 
 def resolve_engine(options: EngineOptions) -> EngineSettings:
@@ -38,6 +39,8 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
         raise unknown("cuda_graph setting", options.cuda_graph, SWITCH)
     if options.memory_format not in MEMORY_FORMATS:
         raise unknown("memory format", options.memory_format, MEMORY_FORMATS)
+    if options.lowering not in LOWERINGS:
+        raise unknown("lowering", options.lowering, LOWERINGS)
     device = resolve_device(options.device)
     check_several(options, device)
     precision = resolve_precision(options.precision, device)
@@ -60,6 +63,7 @@ def resolve_engine(options: EngineOptions) -> EngineSettings:
         compile_mode=mode or "default",
         cache_features=options.cache_features,
         devices=options.devices,
+        lowering=options.lowering,
     )
 
 

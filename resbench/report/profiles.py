@@ -24,6 +24,7 @@ SETTINGS = (
     "compiled",
     "compile_mode",
     "cuda_graph",
+    "lowering",
 )
 """What the rows of one table share."""
 _ALWAYS_NAMED = 4

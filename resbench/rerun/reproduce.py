@@ -119,6 +119,7 @@ def _rerun(trial: Trial, inputs: Inputs, target: Path, *, watched: dict[str, Any
                 "compile": next(word for word, meant in COMPILE_MODES.items() if meant == mode),
                 "cuda_graph": "on" if engine.cuda_graph else "off",
                 "memory_format": engine.memory_format,
+                "lowering": engine.lowering,
                 "cache_features": engine.cache_features,
             },
             "run": watched,

@@ -25,11 +25,11 @@ __all__ = [
     "format_input",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the events in ``records.jsonl``; raise it when a field changes its name or meaning, or a new one has a
 known value for what was written before, and teach :mod:`resbench.migrations` to read that."""
 
-MEASURING_VERSION = 2
+MEASURING_VERSION = 3
 """Version of the code that measures; raise it when a change there moves a figure though the network is the same.
 Times and memory of different versions are not comparable."""
 

@@ -54,6 +54,9 @@ class TrialRecord:
     """Of ``torch.compile``; empty where eager code ran."""
     cuda_graph: bool | None = None
     """Whether whole steps were replayed from a CUDA graph."""
+    lowering: str | None = None
+    """``auto`` where convolutions on small maps ran as matrix products (on a processor, without ``torch.compile``),
+    else ``off``; nothing was lowered before records had it."""
     cached_features: bool | None = None
     """Whether the head of a frozen network was trained on features that were computed once for each image. Throughput,
     ``train_flops_spent`` and the time ledger are then of that training (features count as data, those of test images as
@@ -280,6 +283,7 @@ class ProfileRecord:
     compiled: bool
     compile_mode: str | None
     cuda_graph: bool
+    lowering: str
     params: int
     trainable_params: int
     macs: int | None
@@ -320,6 +324,7 @@ PROFILED = (
     "compiled",
     "compile_mode",
     "cuda_graph",
+    "lowering",
     "latency_ms_p50",
     "latency_ms_p90",
     "inference_images_per_second",

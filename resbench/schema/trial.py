@@ -30,9 +30,11 @@ class EngineSettings:
     """Whether the features of a frozen network may be computed once, where that changes nothing but rounding."""
     devices: int = 1
     """How many devices train the trial together, each with its share of every batch."""
+    lowering: str = "auto"
+    """``auto`` (a processor computes convolutions on small maps as matrix products) or ``off``."""
 
 
-_YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True, "devices": 1}
+_YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True, "devices": 1, "lowering": "auto"}
 """Engine settings that stored ids were made without, and the value that means what was done then."""
 
 

@@ -21,8 +21,8 @@ LEARNING = (
 """What must agree before two accuracies, or anything else, may be compared."""
 
 SPEED = (
-    "memory_format", "cuda_graph", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn", "host_cpu",
-    "cpu_threads", "measuring_version",
+    "memory_format", "cuda_graph", "lowering", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn",
+    "host_cpu", "cpu_threads", "measuring_version",
 )  # fmt: skip
 """What must agree besides before two times or two amounts of memory may be compared."""
 
@@ -43,7 +43,7 @@ CELL = (
 )
 """The planned columns that two trials share when only their seeds differ."""
 
-SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph", "cached_features")
+SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph", "lowering", "cached_features")
 """What a trial found where it ran. Seeds that differ in one of these are two cells, never one mean."""
 
 SHARED = (
@@ -62,6 +62,7 @@ SHARED = (
     "compiled",
     "compile_mode",
     "cuda_graph",
+    "lowering",
 )
 """What the cells of one group, the rows of one table, have in common."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -33,6 +33,7 @@ from resbench.schema import EngineSettings
 from resbench.training.distributed import Averaged, Own, check_gradients, synchronise_batch_norm
 from resbench.training.forward import forward_pass, layout_of
 from resbench.training.frozen import train_mode
+from resbench.training.lowering import constant_weights, lower
 from resbench.training.optimizer import make_optimizer
 from resbench.training.totals import Totals, totals_of
 
@@ -46,7 +47,7 @@ class Engine:
     Args:
         model: Moved to the device and put into the memory format, in place.
         recipe: Decides optimizer and loss; its schedule is the loop's to follow.
-        settings: Device, precision, memory format, compile, CUDA graphs.
+        settings: Device, precision, memory format, compile, CUDA graphs, lowering.
         slots: Tensors on the device that batches are going to arrive in; only a step on one of them can be
             replayed from a graph. Labels int64 [B], images float32 [B, C, H, W] (or features of images, where the
             model is the head of a network).
@@ -57,6 +58,7 @@ class Engine:
 
     Attributes:
         compiled: Whether compiled code runs; False after a fall-back to eager.
+        lowering: ``auto`` where convolutions on small maps may run as matrix products, else ``off``.
         cuda_graph: Whether steps on the slots are replayed from graphs; False until :meth:`capture`.
         fallbacks: What was asked for and given up, and why.
         synchronised: Whether a pass in train mode asks the other ranks for their statistics.
@@ -83,6 +85,8 @@ class Engine:
             model = synchronise_batch_norm(model)
         self.layout = layout_of(settings)
         self.model = model.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.lowering = settings.lowering if self.device.type == "cpu" and not settings.compile else "off"
+        lower(self.model, self.lowering)
         self.attributes = plain_attributes(self.model)
         """Of the network as it was built, see :func:`~resbench.host_state.plain_attributes`."""
         self.label_smoothing, self.frozen_batch_norm = recipe.label_smoothing, recipe.frozen_batch_norm
@@ -196,6 +200,10 @@ class Engine:
             torch.eq(logits.argmax(1), their_labels, out=correct)
             counted = (their_labels != PADDING).sum()
             self.totals += torch.stack([loss, correct.sum(), counted, torch.zeros_like(counted)])
+
+    def constant_weights(self) -> AbstractContextManager[None]:
+        """Returns a context in which weights stay as they are, so that a processor casts each to bf16 only once."""
+        return constant_weights() if self.device.type == "cpu" and not self.compiled else nullcontext()
 
     def _run(self, kind: str, step: Callable[..., None], images: torch.Tensor, labels: torch.Tensor) -> None:
         """Replays the step where it was recorded on these tensors, and otherwise takes it."""
@@ -363,4 +371,6 @@ class Engine:
     def _give_up_compiling(self, error: Exception) -> None:
         """Goes back to eager and notes why."""
         self.compiled, self._logits, self._loss = False, self._eager_logits, self._eager_loss
+        self.lowering = self.settings.lowering if self.device.type == "cpu" else "off"
+        lower(self.model, self.lowering)
         self.fallbacks.append(f"torch.compile failed ({in_one_line(error)}), eager instead")

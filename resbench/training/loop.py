@@ -190,7 +190,7 @@ class Loop:
     def evaluate(self) -> tuple[Totals, float]:
         """Returns the totals over every test image, and the seconds that took; the result holds the hits."""
         before = self.ledger["eval"]
-        with self.ledger.part("eval"):
+        with self.ledger.part("eval"), self.engine.constant_weights():
             self.engine.model.eval()
             self.ranks.follow(self.engine.model.buffers())  # running statistics are the first rank's
             correct: list[torch.Tensor] = []

@@ -13,12 +13,13 @@ from resbench.compare import LEARNING, METRICS, SPEED, compare, matching
 from resbench.compare.cells import read_cells
 from resbench.compare.matching import pair_cells
 from resbench.report.comparison import Comparison
-from resbench.schema import EngineSettings
+from resbench.schema import MEASURING_VERSION, EngineSettings
 
 SAME, NOT = "same", "not comparable"
 SPEED_CHANGES: dict[str, Any] = {
     "memory_format": "contiguous",
     "cuda_graph": True,
+    "lowering": "auto",
     "cached_features": True,
     "device_name": "another",
     "driver": "1.0",
@@ -96,7 +97,7 @@ def test_another_code_of_the_network_is_compared_and_named() -> None:
 def test_what_one_side_never_knew_is_named() -> None:
     base = results_of(make_record(make_trial(), measuring_version=None))
     comparison = compare(base, results_of(make_record(make_trial())))
-    assert comparison.rows[1].note == "measuring_version: unknown -> 2"
+    assert comparison.rows[1].note == f"measuring_version: unknown -> {MEASURING_VERSION}"
 
 
 def test_seeds_of_a_cell_that_differ_among_themselves_are_both_named() -> None:

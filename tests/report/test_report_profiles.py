@@ -69,6 +69,7 @@ def test_every_figure_stands_below_its_own_heading() -> None:
 OTHER: dict[str, Any] = {
     "device_name": "another", "precision": "bf16", "stem": "cifar", "input": "3x64x64", "num_classes": 100,
     "memory_format": "contiguous", "compiled": 1.0, "compile_mode": "max-autotune", "cuda_graph": 1.0,
+    "lowering": "auto",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from source_folders import SOURCE, arm, claim, experiment, read
 from resbench.recipes import RECIPES
 from resbench.report.sources.caveats import caveats
 from resbench.report.sources.claims import count_words, judge_claim
+from resbench.schema import MEASURING_VERSION
 
 OF_BOOK = {"epochs": 16, "dataset": "fashion_mnist"}
 ON_BOOKS_DATA = {"dataset": "fashion_mnist", "recipe": "d2l", "batch_size": 256}
@@ -154,7 +155,8 @@ def test_guesses_failures_and_suspects_are_named(tmp_path):
     records = arm("net_se", 0.5, 0.5, 0.5)
     records[2][1].update({"measuring_version": 1})
     said = told(tmp_path / "old", records)
-    assert "se (seed 2): measured otherwise than those beside them (measuring_version 1, not 2)" in said
+    version = f"measuring_version 1, not {MEASURING_VERSION}"
+    assert f"se (seed 2): measured otherwise than those beside them ({version})" in said
     busy = {"verdict": "suspect", "verdict_reasons": ["the machine was busy"]}
     assert "se is suspect: seed 0: the machine was busy." in told(tmp_path / "busy", arm("net_se", 0.5, **busy))
 

@@ -5,14 +5,15 @@ import math
 import pytest
 from records import make_record, make_trial
 
-from resbench.schema import TrialRecord, columns
+from resbench.schema import MEASURING_VERSION, TrialRecord, columns
 from resbench.stats import AVERAGED, CELL, LEARNING, MEASURED, SETTINGS, SHARED, SPEED, cells, summarise
 
 OTHER = {
     "model": "x", "stem": "source", "weights": "default", "input": "1x28x28", "dataset": "x",
     "dataset_fingerprint": "f" * 64, "recipe": "x", "budget": "1ep", "batch_size": 64, "micro_batch_size": 64,
     "precision": "fp32", "tf32": True, "compiled": False, "compile_mode": "x", "devices": 2,
-    "memory_format": "contiguous", "cuda_graph": True, "cached_features": True, "device_name": "x", "driver": "1",
+    "memory_format": "contiguous", "cuda_graph": True, "lowering": "auto", "cached_features": True, "device_name": "x",
+    "driver": "1",
     "torch": "2.12", "cuda": "12", "cudnn": "1", "host_cpu": "x", "cpu_threads": 2, "measuring_version": 1,
     "code": "mine.py:1234",
 }  # fmt: skip
@@ -60,7 +61,7 @@ def test_the_machine_of_most_trials_of_a_table_counts(trials_of):
     def record(model, seed, **changes):
         return make_record(make_trial(model, seed), latency_ms_p50=1.0 + seed, **changes)
 
-    new = {"measuring_version": 3}
+    new = {"measuring_version": MEASURING_VERSION + 1}
     trials = trials_of(record("a", 0), record("a", 1, **new), record("b", 0, **new), record("b", 1, **new))
     assert summarise(trials)["latency_ms_p50_mean"].tolist() == [2.0, 1.5]
 
@@ -68,7 +69,7 @@ def test_the_machine_of_most_trials_of_a_table_counts(trials_of):
 KEEP_APART = (
     "model", "stem", "dataset", "dataset_fingerprint", "input", "recipe", "budget", "weights", "code", "devices",
     "precision", "memory_format", "batch_size", "device_name", "tf32", "compiled", "compile_mode", "cuda_graph",
-    "cached_features",
+    "lowering", "cached_features",
 )  # fmt: skip
 """What keeps seeds out of one mean, and models out of one table but for these:"""
 IN_ONE_TABLE = ("model", "weights", "code", "cached_features")
