@@ -63,7 +63,7 @@ def lower(model: nn.Module, lowering: str) -> None:
             if module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros":
                 module.__class__ = LoweredConv2d
         elif lowering == "off" and type(module) is LoweredConv2d:
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
 
 
 @contextmanager
@@ -146,6 +146,7 @@ def plan_of(
     pixels = len(rows) * len(columns)
     if not pixels or not images:
         return None
+    blocks: tuple[Block, ...]
     one_product = (Block(rows, columns),)
     if tuple(kernel) == (1, 1):
         lowered = pixels <= (16 if dtype == torch.bfloat16 or max(stride) > 1 else 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim.sgd import sgd
@@ -50,16 +52,22 @@ class FusedSGD(torch.optim.SGD):
         if group["momentum"] and not self.state:
             for parameter in group["params"]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        updated: list[tuple[torch.Tensor | None, ...]] = []
+        updated: list[tuple[Any, ...]] = []
         for parameter in group["params"]:
             if parameter.grad is not None:
-                tensors = parameter, parameter.grad, self.state.get(parameter, {}).get("momentum_buffer")
+                tensors: tuple[Any, ...] = (
+                    parameter,
+                    parameter.grad,
+                    self.state.get(parameter, {}).get("momentum_buffer"),
+                )
                 if parameter.dim() == 4 and not parameter.is_contiguous():  # channels_last
                     tensors = tuple(tensor if tensor is None else tensor.permute(0, 2, 3, 1) for tensor in tensors)
                 updated.append(tensors)
         names = "lr", "weight_decay", "momentum", "dampening", "nesterov", "maximize"
-        lists = map(list, zip(*updated, strict=True)) if updated else ([], [], [])
-        sgd(*lists, fused=True, **{name: group[name] for name in names})
+        parameters, gradients, buffers = (
+            ([*of_kind] for of_kind in zip(*updated, strict=True)) if updated else ([], [], [])
+        )
+        sgd(parameters, gradients, buffers, fused=True, **{name: group[name] for name in names})
 
 
 def initialise(model: nn.Module, kind: str) -> None:
