@@ -127,7 +127,8 @@ def plan_of(
     """Decides from shapes alone how a convolution is computed: one rule for every network.
 
     One product over all output pixels multiplies the padding that some of them see. A product a pixel does not, but
-    reads the weights once a pixel. ``results/harness-cpu`` holds the times that the rule was made from.
+    reads the weights once a pixel. The limits are where both ways took as long, forward and backward pass, in shapes of
+    residual networks with 1, 32 and 128 images on two cores of an AMD EPYC with AVX512-BF16.
 
     Args:
         images: In the batch.
