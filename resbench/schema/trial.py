@@ -35,7 +35,9 @@ class EngineSettings:
 
 
 _YOUNGER_THAN_RECORDS = {"compile_mode": "default", "cache_features": True, "devices": 1, "lowering": "auto"}
-"""Engine settings that stored ids were made without, and the value that means what was done then."""
+"""Engine settings that stored ids were made without, and the value that means what was done then.
+
+Of ``lowering`` that is so on CUDA only: what a processor lowered is told by the row and its measuring version."""
 
 
 @dataclass(frozen=True)

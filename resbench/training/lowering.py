@@ -83,7 +83,7 @@ def constant_weights() -> Iterator[None]:
 
 
 class LoweredConv2d(nn.Conv2d):
-    """A convolution that is computed as matrix products where :func:`partition` says so."""
+    """A convolution that is computed as matrix products where :func:`plan_of` says so."""
 
     def _get_name(self) -> str:
         return "Conv2d"

@@ -52,22 +52,15 @@ class FusedSGD(torch.optim.SGD):
         if group["momentum"] and not self.state:
             for parameter in group["params"]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        updated: list[tuple[Any, ...]] = []
+        lists: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
         for parameter in group["params"]:
             if parameter.grad is not None:
-                tensors: tuple[Any, ...] = (
-                    parameter,
-                    parameter.grad,
-                    self.state.get(parameter, {}).get("momentum_buffer"),
-                )
-                if parameter.dim() == 4 and not parameter.is_contiguous():  # channels_last
-                    tensors = tuple(tensor if tensor is None else tensor.permute(0, 2, 3, 1) for tensor in tensors)
-                updated.append(tensors)
+                tensors = parameter, parameter.grad, self.state.get(parameter, {}).get("momentum_buffer")
+                turned = parameter.dim() == 4 and not parameter.is_contiguous()  # channels_last
+                for of_kind, tensor in zip(lists, tensors, strict=True):
+                    of_kind.append(tensor.permute(0, 2, 3, 1) if turned and tensor is not None else tensor)
         names = "lr", "weight_decay", "momentum", "dampening", "nesterov", "maximize"
-        parameters, gradients, buffers = (
-            ([*of_kind] for of_kind in zip(*updated, strict=True)) if updated else ([], [], [])
-        )
-        sgd(parameters, gradients, buffers, fused=True, **{name: group[name] for name in names})
+        sgd(lists[0], lists[1], lists[2], fused=True, **{name: group[name] for name in names})
 
 
 def initialise(model: nn.Module, kind: str) -> None:
