@@ -10,7 +10,7 @@ multiply-add is one) and images a second stand in ``extra_info`` of the JSON.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ import torch
 from resbench.devices import Device, open_device
 from resbench.measure.flops import count_forward_flops
 from resbench.measure.profile import Subject
+from resbench.planning.arms import expand_models
+from resbench.planning.precision_choice import settle_precision
 from resbench.planning.settings import resolve_engine
 from resbench.precision import apply_precision
 from resbench.recipes import get_recipe
@@ -54,10 +56,12 @@ class Bench:
 def bench(model: str, request: pytest.FixtureRequest) -> Bench:
     option = request.config.getoption
     options = EngineOptions(device=option("--device"), precision=option("--precision"), compile="off", cuda_graph="off")
-    settings = resolve_engine(options)
-    apply_precision(settings.precision)
-    shape = parse_input(option("--input"))
+    settings, shape = resolve_engine(options), parse_input(option("--input"))
     subject = Subject(model, option("--stem"), shape, 10, option("--batch-size"), settings)
+    together = [replace(subject, model=name) for name in expand_models(option("--models").split(","))]
+    settings = settle_precision(settings, together)
+    subject = replace(subject, engine=settings)
+    apply_precision(settings.precision)
     with torch.device("meta"):
         macs = count_forward_flops(subject.build(), shape) // 2
     device = open_device(settings.device)

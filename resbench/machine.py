@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,27 @@ if TYPE_CHECKING:
     from resbench.measure.ruler import Ruler
 
 
-def default_engine() -> EngineSettings:
-    """Returns the device and the precision that are used where none are asked for."""
-    from resbench.devices import resolve_device
-    from resbench.precision import resolve_precision
+NETWORKS = ("d2l_resnet18", "resnet34", "resnet50", "se_resnet50", "resnet152")
+"""Those whose speed decides on a processor's precision where nothing else is said: the five of the sources."""
 
-    device = resolve_device("auto")
-    return EngineSettings(device=device, precision=resolve_precision("auto", device))
+
+def default_engine(*, renew: bool = False, on_message: Callable[[str], None] = lambda text: None) -> EngineSettings:
+    """Returns the device, and the precision that the five networks of the sources get there with the source stem.
+
+    Args:
+        renew: Whether a processor's readings of bf16 and fp32 are taken anew.
+        on_message: Told what is being timed.
+    """
+    from resbench.measure.profile import Subject
+    from resbench.planning.precision_choice import forget_speedups, settle_precision
+    from resbench.planning.settings import resolve_engine
+    from resbench.suite import EngineOptions
+
+    if renew:
+        forget_speedups()
+    engine = resolve_engine(EngineOptions())
+    subjects = [Subject(name, "source", (3, 32, 32), 10, 128, engine) for name in NETWORKS]
+    return settle_precision(engine, subjects, on_message)
 
 
 def machine_facts(engine: EngineSettings) -> dict[str, Any]:
@@ -32,11 +47,13 @@ def machine_facts(engine: EngineSettings) -> dict[str, Any]:
     from resbench import provenance
     from resbench.data.cache import cache_root
     from resbench.devices import open_device
+    from resbench.planning.precision_choice import kept_speedups
 
     return {
         "device": engine.device,
         "device_name": open_device(engine.device).name,
         "default_precision": engine.precision,
+        "bf16_speedups": kept_speedups() if engine.device == "cpu" else {},
         "cpu_threads": torch.get_num_threads(),
         "cache": str(cache_root()),
         **provenance.collect().to_dict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from resbench.executors.process import run_in_process
 from resbench.measure.profile import Subject, run_profile
 from resbench.planning.arms import expand_models
 from resbench.planning.fitting import check_images, keep_fitting
+from resbench.planning.precision_choice import settle_precision
 from resbench.planning.settings import resolve_engine
 from resbench.plugins import with_code
 from resbench.registry import check_stem, model_entry
@@ -73,6 +75,8 @@ def profile_models(
     subjects = [
         Subject(name, stem, shape, num_classes, batch_size, settings) for name in names for batch_size in batch_sizes
     ]
+    settings = settle_precision(settings, subjects, on_message)
+    subjects = [replace(subject, engine=settings) for subject in subjects]
     store = Store(out, create=True) if out else None
     rows: list[dict[str, Any]] = []
 

@@ -19,6 +19,9 @@ if not Path("/dev/nvidiactl").exists():  # a GPU's kernels take all processors t
 # Before Ray is imported: nobody else gets into a cluster that a test starts.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
+# What auto is on every processor, here and in what tests start: nothing is timed to find it out.
+os.environ["RESBENCH_PRECISION"] = "fp32"
+
 import pytest
 
 # A background job of a script inherits that SIGINT is ignored, and one of nohup SIGHUP; tests of interrupts, and what
@@ -29,19 +32,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that holds one answer: bf16 is no faster on this processor.
-
-    ``auto`` is fp32 so, here and in every process that a test starts, and nothing is measured to find it out.
-    """
-    from resbench import precision
-
-    folder = tmp_path_factory.getbasetemp() / "resbench-cache"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RESBENCH_CACHE", str(folder))
-        patch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
-        patch.setattr(precision, "measure_bf16_speedup", lambda: 1.0)
-        assert precision.processor_precision() == "fp32"
-    return folder
+    """A cache folder, of all tests of this process."""
+    return tmp_path_factory.getbasetemp() / "resbench-cache"
 
 
 @pytest.fixture(autouse=True)

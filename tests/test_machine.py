@@ -16,6 +16,7 @@ from resbench.errors import RulerError
 from resbench.executors.process import Exit
 from resbench.machine import calibrate_machine, default_engine
 from resbench.measure.ruler import Reading, Ruler
+from resbench.planning import precision_choice
 from resbench.schema import EngineSettings
 
 SLEEP = Reading("sleep", 20.1, 20.2, "ms", 0.02, ok=True)
@@ -59,7 +60,7 @@ def test_env_prints_facts_and_readings(reads):
     result = CliRunner().invoke(app, ["env"])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    names = [name for name in facts if name not in {"distortions", "ruler"}]
+    names = [name for name in facts if name not in {"distortions", "ruler", "bf16_speedups"}]
     assert [line.split()[0] for line in lines[: len(names)]] == names
     assert facts["torch"] == torch.__version__
     assert facts["resbench"] == resbench.__version__
@@ -68,6 +69,36 @@ def test_env_prints_facts_and_readings(reads):
         ["sleep", "20.1", "ms", "20.2", "ms", "right"],
         ["matmul", "rate,", "fp32", "0.12", "TFLOP/s", "read"],
     ]
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([], 1.5), (["--renew"], 0.9)])
+def test_env_shows_how_much_faster_bf16_is_and_times_it_anew_where_it_is_told_to(
+    reads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], expected: float
+):
+    """Of a machine where all networks were 1.5 times as fast once, and are .9 times as fast now."""
+    reads(RIGHT)
+    monkeypatch.delenv("RESBENCH_PRECISION")
+    monkeypatch.setenv("RESBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(precision_choice, "has_bf16", lambda: True)
+    speedup = 1.5
+
+    def run(job: object, arguments: tuple[list[object]], *, on_message: Callable[..., None], **options: object) -> None:
+        for place in range(len(arguments[0])):
+            on_message("speedup", {"place": place, "speedup": speedup, "doubts": []})
+
+    monkeypatch.setattr(precision_choice, "run_in_process", run)
+    assert default_engine().precision == "bf16"
+    speedup = 0.9
+    shown = CliRunner().invoke(app, ["env", *flags]).stdout
+    facts = json.loads(CliRunner().invoke(app, ["env", "--json"]).stdout)
+    assert facts["default_precision"] == ("bf16" if expected > 1 else "fp32")
+    names = [f"{name}, source stem, 3x32x32, batch 64" for name in machine.NETWORKS]
+    assert facts["bf16_speedups"] == dict.fromkeys(names, expected)
+    for name in names:
+        assert f"bf16 over fp32: {name}" in shown
+    assert shown.count(f"  {expected:.2f}\n") == 5
 
 
 def test_env_warns_of_what_distorts_and_has_it_in_json(reads, monkeypatch: pytest.MonkeyPatch):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.rows import REPEATS, Setting
+from benchmarks.harness.rows import CLASSES, REPEATS, SIZE, Setting
 from resbench.devices import resolve_device
+from resbench.measure.profile import Subject
 from resbench.planning.arms import expand_models
-from resbench.precision import resolve_precision
+from resbench.planning.precision_choice import settle_precision
+from resbench.planning.settings import resolve_engine
+from resbench.suite import EngineOptions
 
 DEFAULTS = {
-    "cpu": ("d2l_resnet18,resnet50", "source", 128),
+    "cpu": ("d2l_resnet18,resnet34,resnet50,se_resnet50,resnet152", "source", 128),
     "cuda": ("d2l_resnet18,resnet34,resnet50,se_resnet50,resnet152", "cifar", 512),
 }
 """Networks, stem and batch size where none are given."""
@@ -32,12 +35,16 @@ def default_setting(
     """
     resolved = resolve_device(device)
     usual_models, usual_stem, usual_batch = DEFAULTS.get(resolved.partition(":")[0], DEFAULTS["cpu"])
+    names = expand_models((models or usual_models).split(","))
+    stem, batch_size = stem or usual_stem, batch_size or usual_batch
+    engine = resolve_engine(EngineOptions(device=resolved, precision=precision))
+    subjects = [Subject(name, stem, (3, SIZE, SIZE), CLASSES, batch_size, engine) for name in names]
     return Setting(
         device=resolved,
-        models=tuple(expand_models((models or usual_models).split(","))),
-        stem=stem or usual_stem,
-        batch_size=batch_size or usual_batch,
-        precision=resolve_precision(precision, resolved),
+        models=tuple(names),
+        stem=stem,
+        batch_size=batch_size,
+        precision=settle_precision(engine, subjects).precision,
         dataset=dataset,
         repeats=repeats,
         seconds=seconds,

@@ -9,6 +9,9 @@ from typing import Any
 
 from resbench.report.numbers import significant
 
+CLASSES = 10
+SIZE = 32
+"""Height and width of the images, CIFAR-10's."""
 REPEATS = 5
 """Pairs that count, at least; one more is measured first and dropped."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness.rows import Setting
+from benchmarks.harness.rows import CLASSES, SIZE, Setting
 from resbench.budget import parse_budget, plan_spending
 from resbench.data.datasets import Split, load_dataset
 from resbench.data.pipeline import Normalisation, Pipeline, to_device
@@ -25,8 +25,6 @@ from resbench.training.engine import Engine
 from resbench.training.ledger import Ledger
 from resbench.training.loop import EpochReport, Loop
 
-CLASSES = 10
-SIZE = 32
 IMAGES = 50_000
 """As many as CIFAR-10 trains on."""
 NORMALISATION = Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

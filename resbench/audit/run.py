@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ def audit_models(
         InputError: A name or a setting is wrong.
     """
     from resbench.measure.profile import Subject
+    from resbench.planning.precision_choice import settle_precision
     from resbench.planning.settings import resolve_engine
 
     if compiling not in COMPILING:
@@ -65,13 +66,14 @@ def audit_models(
         check_stem(model_entry(name), stem)
     settings = resolve_engine(EngineOptions(**{**(engine or {}), "compile": compiling}))
     shape = parse_input(input_shape)
+    subjects = [Subject(name, stem, shape, num_classes, batch_size, settings) for name in names]
+    settings = settle_precision(settings, subjects, on_message)
     level = "capture" if compiling == "auto" and not settings.compile else "on" if settings.compile else "off"
     audits = []
     with tempfile.TemporaryDirectory(prefix="resbench-") as scratch:
-        for number, name in enumerate(names, start=1):
-            on_message(f"[{number}/{len(names)}] {name}")
-            subject = Subject(name, stem, shape, num_classes, batch_size, settings)
-            audits.append(_audit(subject, level, Path(scratch) / f"log-{number}"))
+        for number, subject in enumerate(subjects, start=1):
+            on_message(f"[{number}/{len(names)}] {subject.model}")
+            audits.append(_audit(replace(subject, engine=settings), level, Path(scratch) / f"log-{number}"))
             on_audit(audits[-1])
     return audits
 

@@ -15,7 +15,7 @@ Devices = Annotated[
     int | None, typer.Option(min=1, help="How many train each trial together, with every batch shared out evenly.")
 ]
 Precision = Annotated[
-    str | None, typer.Option(help="auto (bf16 where the device is faster in it, else fp32), fp32, tf32 or bf16.")
+    str | None, typer.Option(help="auto (bf16 where networks are faster in it, else fp32), fp32, tf32 or bf16.")
 ]
 Compile = Annotated[
     str | None,

@@ -185,19 +185,26 @@ def compare(
 
 
 @with_exit_codes
-def env(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def env(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Time bf16 against fp32 anew: what precision auto means on a processor.")
+    ] = False,
+) -> None:
     """Show the machine and the versions that a result made here would carry, and test the instruments.
 
     A sleep, an allocation and convolutions of known size are measured, and what distorts measurements here is named.
-    Exit code 3 where an instrument is wrong.
+    On a processor with bf16 it shows how many times as fast each network was timed to be in it: readings that
+    precision auto goes by. Exit code 3 where an instrument is wrong.
     """
     from resbench.environment import distortions
     from resbench.machine import calibrate_machine, default_engine, machine_facts, ruler_table
 
-    engine = default_engine()
+    engine = default_engine(renew=renew, on_message=complain)
     facts, warnings = machine_facts(engine), distortions()
     if not as_json:
-        print_pairs({key: "none" if value is None else str(value) for key, value in facts.items()})
+        speedups = {f"bf16 over fp32: {name}": f"{ratio:.2f}" for name, ratio in facts.pop("bf16_speedups").items()}
+        print_pairs({key: "none" if value is None else str(value) for key, value in facts.items()} | speedups)
         for text in warnings:
             complain(text, label="warning")
     ruler = calibrate_machine(engine)

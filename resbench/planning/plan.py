@@ -18,6 +18,7 @@ from resbench.measure.profile import Subject
 from resbench.planning.arms import PlannedArm, plan_arms, that_take
 from resbench.planning.initial_weights import check_weights_fit, name_weights
 from resbench.planning.missing import leave_out_missing
+from resbench.planning.precision_choice import settle_precision
 from resbench.planning.settings import resolve_conduct, resolve_engine
 from resbench.planning.several import check_layers, check_share, notices_of
 from resbench.plugins import code_of, import_code, specs_of
@@ -92,6 +93,8 @@ def plan_suite(
     notices += check_weights_fit(suite, arms, images, num_classes)
     fitting = that_take(images, num_classes, suite, arms, on_left_out=unfit.append, on_message=on_message)
     arms, weights = [arms[place] for place in fitting], [weights[place] for place in fitting]
+    subjects = [Subject(arm.model, arm.stem, images, num_classes, arm.batch_size, engine) for arm in arms]
+    engine = settle_precision(engine, subjects, on_message)
 
     def trial(arm: PlannedArm, start: str, seed: int) -> Trial:
         return Trial(

@@ -28,7 +28,9 @@ LOWERINGS = ("auto", "off")
 
 
 def resolve_engine(options: EngineOptions) -> EngineSettings:
-    """Turns every ``auto`` into what this machine has.
+    """Turns every ``auto`` into what this machine has; a precision that depends on the networks stays ``auto``.
+
+    See :func:`~resbench.planning.precision_choice.settle_precision`.
 
     Raises:
         InputError: A setting is unknown, or this machine does not have it.

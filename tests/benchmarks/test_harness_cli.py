@@ -69,7 +69,8 @@ def test_an_unknown_benchmark_is_refused() -> None:
 
 def test_a_processor_has_smaller_defaults_than_a_gpu() -> None:
     setting = default_setting("cpu", precision="fp32")
-    assert (setting.models, setting.stem, setting.batch_size) == (("d2l_resnet18", "resnet50"), "source", 128)
+    five = ("d2l_resnet18", "resnet34", "resnet50", "se_resnet50", "resnet152")
+    assert (setting.models, setting.stem, setting.batch_size) == (five, "source", 128)
     given = default_setting("cpu", models="cnn,resnet34", stem="cifar", batch_size=8, precision="bf16")
     assert (given.models, given.stem, given.batch_size) == (("cnn", "resnet34"), "cifar", 8)
     assert given.precision == "bf16"

@@ -10,11 +10,12 @@ import pandas as pd
 from documents import ROOT, prose
 
 from benchmarks.docs.columns import FILES
-from resbench import noise, precision, published, schema, trial, verdicts
+from resbench import noise, published, schema, trial, verdicts
 from resbench.compare import METRICS, Thresholds, judging
 from resbench.devices import CpuDevice
 from resbench.devices.cuda import CudaDevice
 from resbench.measure import flops, latency, profile, ruler, telemetry
+from resbench.planning import precision_choice
 from resbench.recipes import get_recipe
 from resbench.report.beside_published import RUN_TO_RUN
 from resbench.report.experiments import runs
@@ -56,7 +57,7 @@ HELD = [
     f"{engine.WARM_UP_STEPS} training steps and one evaluation step warm up",
     f"every {telemetry.PERIOD_S:g} s for clock",
     f"more than {percent(telemetry.MAX_SHARE)} of a processor thread",
-    f"at least {precision.CLEARLY_FASTER:g} times as fast",
+    f"(at most {precision_choice.NETWORKS} of them) train at least {precision_choice.CLEARLY_FASTER:g} times as fast",
     f"the mean's {percent(differences.CONFIDENCE)} interval",
     f"is {percent(power.ALPHA)} at most; where two models alone",
     f"Of more than {ranking.MOST_PAIRED} models each",

@@ -12,6 +12,7 @@ from tiny_folder import make_tiny_folder
 
 from resbench.data.datasets import DatasetUnavailableError, load_dataset
 from resbench.errors import InputError
+from resbench.measure.profile import Subject
 from resbench.planning.arms import expand_models
 from resbench.planning.plan import Plan, plan_suite
 from resbench.planning.settings import resolve_engine
@@ -170,8 +171,27 @@ def test_auto_without_cuda_is_eager_in_what_the_processor_is_faster_in(monkeypat
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_engine(EngineOptions()) == EngineSettings("cpu", "fp32")
-    monkeypatch.setattr("resbench.precision.processor_precision", lambda: "bf16")
-    assert resolve_engine(EngineOptions()) == EngineSettings("cpu", "bf16")
+    monkeypatch.delenv("RESBENCH_PRECISION")
+    assert resolve_engine(EngineOptions()) == EngineSettings("cpu", "auto")
+
+
+def test_all_networks_of_a_suite_get_the_precision_that_they_are_faster_in_together(
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RESBENCH_PRECISION")
+    asked: list[list[Subject]] = []
+
+    def settle(engine: EngineSettings, subjects: list[Subject], on_message: object) -> EngineSettings:
+        asked.append(subjects)
+        return replace(engine, precision="bf16")
+
+    monkeypatch.setattr("resbench.planning.plan.settle_precision", settle)
+    trials = plan(models=["cnn", "d2l_resnet18"]).trials
+    assert {trial.engine.precision for trial in trials} == {"bf16"}
+    assert [[subject.model for subject in subjects] for subjects in asked] == [["cnn", "d2l_resnet18"]]
+    assert {(subject.input, subject.num_classes, subject.batch_size) for subject in asked[0]} == {
+        (trial.input, trial.num_classes, trial.batch_size) for trial in trials
+    }
 
 
 @pytest.mark.usefixtures("a_gpu")
