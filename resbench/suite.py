@@ -50,7 +50,8 @@ class EngineOptions(BaseModel):
     ``cpu``. Learning does not change, but for batch norm, which sees a device's share unless the recipe synchronises
     it."""
     precision: str = "auto"
-    """``auto`` (bf16 where the device has it and the networks are faster in it, else fp32), ``fp32``, ``tf32`` or ``bf16``."""
+    """``auto`` (bf16 where the device has it and the networks are faster in it, else fp32), ``fp32``, ``tf32`` or
+    ``bf16``."""
     compile: str = "auto"
     """``auto`` (on with CUDA, else off), ``on``, ``off``, ``max-autotune`` (tries more kernels, takes minutes) or
     ``reduce-overhead`` (torch's own graphs around forward and backward, in the place of ``cuda_graph``)."""
