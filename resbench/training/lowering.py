@@ -23,20 +23,19 @@ from torch import nn
 Axis = tuple[tuple[slice, slice], ...]
 """Of each output coordinate along an axis: the inputs that it sees, and the taps of the kernel that see them."""
 
-_kept: dict[tuple[object, ...], tuple[torch.Tensor, list[torch.Tensor]]] | None = None
-"""What :func:`constant_weights` keeps: matrices by weight and plan, beside the weight, whose id stays its own so."""
+_kept: dict[tuple[int, int], tuple[torch.Tensor, Plan, list[torch.Tensor]]] | None = None
+"""What :func:`constant_weights` keeps: matrices by the ids of weight and plan, and both, so that ids stay their own."""
 
 
 class Block(NamedTuple):
     """Output pixels that one product computes."""
 
-    rows: Axis
-    columns: Axis
-
-    @property
-    def taps(self) -> tuple[slice, slice]:
-        """The taps that some of the pixels see an input by."""
-        return _hull(taps for _, taps in self.rows), _hull(taps for _, taps in self.columns)
+    shape: tuple[int, int, int, int]
+    """Pixels down and across, taps down and across."""
+    taps: tuple[slice, slice]
+    """Those that some of the pixels see an input by."""
+    views: tuple[tuple[Any, Any], ...]
+    """Pairs of views of the same numbers: in the inputs [B, H, W, C], and in rows [B, *shape, C]."""
 
 
 class Plan(NamedTuple):
@@ -92,7 +91,10 @@ class LoweredConv2d(nn.Conv2d):
         plan = self._plan(input, weight)
         if plan is None:
             return super()._conv_forward(input, weight, bias)
-        output: torch.Tensor = Products.apply(input, weight, bias, plan)
+        if torch.is_grad_enabled():
+            output: torch.Tensor = Products.apply(input, weight, bias, plan)
+        else:
+            output, *_ = _products(input, weight, bias, plan)
         return _as_map(output.view(len(input), *plan.size, len(weight)))
 
     def _plan(self, images: torch.Tensor, weight: torch.Tensor) -> Plan | None:
@@ -127,8 +129,8 @@ def plan_of(
     """Decides from shapes alone how a convolution is computed: one rule for every network.
 
     One product over all output pixels multiplies the padding that some of them see. A product a pixel does not, but
-    reads the weights once a pixel. The limits are where both ways took as long, forward and backward pass, in shapes of
-    residual networks with 1, 32 and 128 images on two cores of an AMD EPYC with AVX512-BF16.
+    reads the weights once a pixel. The limits are where both ways took as long, in shapes of residual networks on two
+    cores of an AMD EPYC with AVX512-BF16: forward and backward pass of 32 and 128 images, forward pass of 1 to 64.
 
     Args:
         images: In the batch.
@@ -147,18 +149,16 @@ def plan_of(
     pixels = len(rows) * len(columns)
     if not pixels or not images:
         return None
-    blocks: tuple[Block, ...]
-    one_product = (Block(rows, columns),)
+    blocks: tuple[Block, ...] = (_block(rows, columns, stride),)
+    in_bf16 = dtype == torch.bfloat16
     if tuple(kernel) == (1, 1):
-        lowered = pixels <= (16 if dtype == torch.bfloat16 or max(stride) > 1 else 4)
-        blocks = one_product if lowered else ()
-    elif pixels == 1:
-        blocks = one_product
-    elif pixels <= 4 and images >= 64:
-        blocks = tuple(Block((row,), (column,)) for row in rows for column in columns)
+        lowered = pixels <= (16 if in_bf16 or max(stride) > 1 else 4) or images * pixels <= 256
+        lowered &= images > 1 or in_bf16  # torch has a product of its own for one image in fp32
     else:
-        blocks = one_product if pixels <= 4 and images >= 8 else ()
-    return Plan(blocks, (len(rows), len(columns)), tuple(stride), tuple(padding), dtype) if blocks else None
+        lowered = pixels == 1 or (pixels <= 4 and (images > 1 or in_bf16))
+        if 1 < pixels <= 4 and images >= 64:
+            blocks = tuple(_block((row,), (column,), stride) for row in rows for column in columns)
+    return Plan(blocks, (len(rows), len(columns)), tuple(stride), tuple(padding), dtype) if lowered else None
 
 
 def seen(size: int, kernel: int, stride: int, padding: int) -> Axis:
@@ -168,6 +168,23 @@ def seen(size: int, kernel: int, stride: int, padding: int) -> Axis:
         begin, end = max(first, 0), min(first + kernel, size)
         axis.append((slice(begin, end), slice(begin - first, end - first)))
     return tuple(axis)
+
+
+def _block(rows: Axis, columns: Axis, stride: Sequence[int]) -> Block:
+    """Returns the block of the pixels in these rows and columns."""
+    above, left = _hull(taps for _, taps in rows), _hull(taps for _, taps in columns)
+    shape = len(rows), len(columns), _length(above), _length(left)
+    every = slice(None)
+    if shape[2:] == (1, 1):  # all pixels at once
+        down, across = (_hull(inputs for inputs, _ in axis) for axis in (rows, columns))
+        source = every, slice(down.start, down.stop, stride[0]), slice(across.start, across.stop, stride[1])
+        return Block(shape, (above, left), ((source, (every, every, every, 0, 0)),))
+    views = [
+        ((every, top, side), (every, row, column, _within(above, high), _within(left, wide)))
+        for row, (top, high) in enumerate(rows)
+        for column, (side, wide) in enumerate(columns)
+    ]
+    return Block(shape, (above, left), tuple(views))
 
 
 class Products(torch.autograd.Function):
@@ -180,15 +197,11 @@ class Products(torch.autograd.Function):
     def forward(
         ctx: Any, images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, plan: Plan
     ) -> torch.Tensor:
-        """Multiplies block by block."""
-        inputs = images.permute(0, 2, 3, 1).to(plan.dtype)
-        gathered = [_gather(inputs, block, plan.stride) for block in plan.blocks]
-        matrices = _matrices(weight, plan)
-        added = None if bias is None else bias.to(plan.dtype)
-        outputs = [F.linear(pixels, matrix, added) for pixels, matrix in zip(gathered, matrices, strict=True)]
+        """Multiplies, and keeps the factors for the backward pass."""
+        output, gathered, matrices = _products(images, weight, bias, plan)
         ctx.save_for_backward(images, weight, bias, *gathered, *matrices)
         ctx.plan = plan
-        return outputs[0] if len(outputs) == 1 else torch.stack(outputs, 1)
+        return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
@@ -211,66 +224,60 @@ class Products(torch.autograd.Function):
         for block, outputs, pixels, matrix in zip(plan.blocks, of_outputs, saved[:count], saved[count:], strict=True):
             rows = outputs.reshape(-1, channels)
             if wanted[0]:
-                of_images = _scatter(rows @ matrix, of_images, images, block, plan.stride)
+                of_images = _scatter(rows @ matrix, of_images, images, block)
             if wanted[1]:
-                part = (rows.t() @ pixels).view(channels, *map(_length, block.taps), -1)
+                part = (rows.t() @ pixels).view(channels, *block.shape[2:], -1)
                 of_weight = _add(part, of_weight, (slice(None), *block.taps), weight)
         of_bias = gradient.sum(0) if wanted[2] else None
         return *(None if of is None else _as_map(of) for of in (of_images, of_weight)), of_bias, None
 
 
+def _products(
+    images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, plan: Plan
+) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+    """Multiplies block by block; returns the output [B * H' * W', O], and both factors of each product."""
+    inputs = images.permute(0, 2, 3, 1).to(plan.dtype)
+    gathered = [_gather(inputs, block) for block in plan.blocks]
+    matrices = _matrices(weight, plan)
+    added = None if bias is None else bias.to(plan.dtype)
+    outputs = [F.linear(pixels, matrix, added) for pixels, matrix in zip(gathered, matrices, strict=True)]
+    return outputs[0] if len(outputs) == 1 else torch.stack(outputs, 1), gathered, matrices
+
+
 def _matrices(weight: torch.Tensor, plan: Plan) -> list[torch.Tensor]:
     """Returns the matrix [O, taps * C] of each block's product."""
     kept = _kept if isinstance(weight, nn.Parameter) else None  # anything else is made anew in each pass
-    key = (id(weight), plan.dtype, *(str(block.taps) for block in plan.blocks)) if kept is not None else ()
+    key = id(weight), id(plan)
     if kept is not None and key in kept:
-        return kept[key][1]
+        return kept[key][2]
     kernels = weight.permute(0, 2, 3, 1)
     if len(plan.blocks) > 1:  # they share taps
         kernels = kernels.to(plan.dtype)
     made = [kernels[:, *block.taps].to(plan.dtype).reshape(len(weight), -1) for block in plan.blocks]
     if kept is not None:
-        kept[key] = weight, made
+        kept[key] = weight, plan, made
     return made
 
 
-def _gather(inputs: torch.Tensor, block: Block, stride: Sequence[int]) -> torch.Tensor:
+def _gather(inputs: torch.Tensor, block: Block) -> torch.Tensor:
     """Returns what the output pixels see, a row a pixel: [B * pixels, taps * C] of inputs [B, H, W, C]."""
-    views = _views(block, stride)
-    if len(views) == 1:
-        ((source, _),) = views
+    (source, _), *more = block.views
+    if not more:
         rows = inputs[source]
     else:
-        shape = len(block.rows), len(block.columns), *map(_length, block.taps)
-        rows = inputs.new_zeros(len(inputs), *shape, inputs.shape[3])
-        for source, place in views:
+        rows = inputs.new_zeros(len(inputs), *block.shape, inputs.shape[3])
+        for source, place in block.views:
             rows[place] = inputs[source]
-    return rows.reshape(len(inputs) * len(block.rows) * len(block.columns), -1)
+    down, across, *_ = block.shape
+    return rows.reshape(len(inputs) * down * across, -1)
 
 
-def _scatter(
-    rows: torch.Tensor, total: torch.Tensor | None, images: torch.Tensor, block: Block, stride: Sequence[int]
-) -> torch.Tensor | None:
+def _scatter(rows: torch.Tensor, total: torch.Tensor | None, images: torch.Tensor, block: Block) -> torch.Tensor | None:
     """Adds the gradients of what :func:`_gather` returned to those of the inputs, which may be None yet."""
-    shape = len(block.rows), len(block.columns), *map(_length, block.taps)
-    rows = rows.view(len(images), *shape, -1)
-    for source, place in _views(block, stride):
+    rows = rows.view(len(images), *block.shape, -1)
+    for source, place in block.views:
         total = _add(rows[place], total, source, images)
     return total
-
-
-def _views(block: Block, stride: Sequence[int]) -> list[tuple[Any, Any]]:
-    """Returns pairs of views, of the inputs [B, H, W, C] and of rows [B, H', W', taps down, taps across, C]."""
-    every, (above, left) = slice(None), block.taps
-    if _length(above) == _length(left) == 1:
-        down, across = (_hull(inputs for inputs, _ in axis) for axis in block)
-        source = every, slice(down.start, down.stop, stride[0]), slice(across.start, across.stop, stride[1])
-        return [(source, (every, every, every, 0, 0))]
-    return [
-        ((every, top, side), (every, row, column, _within(above, high), _within(left, wide)))
-        for row, (top, high) in enumerate(block.rows)
-        for column, (side, wide) in enumerate(block.columns)
-    ]
 
 
 def _add(part: torch.Tensor, total: torch.Tensor | None, place: Any, like: torch.Tensor) -> torch.Tensor:

@@ -72,7 +72,15 @@ class TestOneConvolution:
 
     @pytest.mark.parametrize(
         ("kernel", "stride", "size", "images", "products"),
-        [(1, 1, 2, 4, 1), (1, 2, 8, 4, 1), (3, 1, 1, 1, 1), (3, 2, 2, 1, 1), (3, 1, 2, 8, 1), (3, 1, 2, 64, 4)],
+        [
+            (1, 1, 2, 65, 1),
+            (1, 1, 8, 4, 1),
+            (1, 2, 8, 40, 1),
+            (3, 1, 1, 1, 1),
+            (3, 2, 2, 1, 1),
+            (3, 1, 2, 2, 1),
+            (3, 1, 2, 64, 4),
+        ],
     )
     def test_these_are_products(self, kernel, stride, size, images, products, monkeypatch):
         calls: list[int] = []
@@ -83,15 +91,23 @@ class TestOneConvolution:
         assert sum(calls) == products
 
     @pytest.mark.parametrize(
-        ("kernel", "size", "images"), [(1, 8, 4), (1, 4, 4), (3, 4, 64), (3, 2, 7), (7, 32, 64)], ids=str
+        ("kernel", "size", "images", "in_bf16"),
+        [
+            (1, 4, 17, True),  # more than 256 output pixels in the batch
+            (1, 16, 1, True),
+            (1, 1, 1, True),
+            (3, 2, 1, True),
+            (1, 8, 5, False),
+            (1, 2, 1, False),
+            (3, 4, 64, False),
+            (3, 2, 1, False),
+            (7, 32, 64, False),
+        ],
     )
-    def test_these_are_convolutions(self, kernel, size, images):
-        assert plan_of(images, (size, size), (kernel,) * 2, (1, 1), (kernel // 2,) * 2, torch.float32) is None
-
-    def test_4x4_maps_are_products_in_bf16_only(self):
-        shape = 4, (4, 4), (1, 1), (1, 1), (0, 0)
-        assert plan_of(*shape, torch.bfloat16) is not None
-        assert plan_of(*shape, torch.float32) is None
+    def test_some_are_products_in_bf16_only_and_some_never(self, kernel, size, images, in_bf16):
+        for dtype, expected in ((torch.bfloat16, in_bf16), (torch.float32, False)):
+            plan = plan_of(images, (size, size), (kernel,) * 2, (1, 1), (kernel // 2,) * 2, dtype)
+            assert (plan is not None) == expected
 
     @pytest.mark.parametrize(
         "module",
