@@ -95,12 +95,10 @@ class TestOneConvolution:
         [
             (1, 4, 17, True),  # more than 256 output pixels in the batch
             (1, 16, 1, True),
-            (1, 1, 1, True),
             (3, 2, 1, True),
             (1, 8, 5, False),
-            (1, 2, 1, False),
+            (1, 2, 1, True),
             (3, 4, 64, False),
-            (3, 2, 1, False),
             (7, 32, 64, False),
         ],
     )
