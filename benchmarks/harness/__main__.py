@@ -93,7 +93,7 @@ def _in_order(names: list[str], setting: Setting) -> list[tuple[str, tuple[str, 
     ]
 
 
-def _machine(setting: Setting) -> Machine:
+def machine_of(setting: Setting) -> Machine:
     """Says where and with what is measured now."""
     values = provenance.collect().to_dict()
     return Machine(
@@ -106,7 +106,7 @@ def _machine(setting: Setting) -> Machine:
 
 def _measure(name: str, setting: Setting, rows: Rows, what: str) -> bool:
     """Runs one benchmark in a process of its own and keeps its rows; says whether it ended well."""
-    machine = _machine(setting)
+    machine = machine_of(setting)
     try:
         measured = in_fresh_process(measure, name, setting)
     except Exception as error:

@@ -23,6 +23,7 @@ COMPARISONS: dict[str, dict[str, tuple[Options, Options]]] = {
     "cpu": {
         "bf16 / fp32": ({"precision": "bf16"}, {"precision": "fp32"}),
         "channels_last / contiguous": (CHANNELS_LAST, CONTIGUOUS),
+        "lowered / convolutions": ({"lowering": "auto"}, {"lowering": "off"}),
     },
     "cuda": {
         "compiled + graph / eager": (BOTH, EAGER),

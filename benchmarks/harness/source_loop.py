@@ -16,7 +16,7 @@ from resbench.recipes import Recipe, get_recipe
 from resbench.registry import create_model
 
 MODEL = "d2l_resnet18"
-TARGET = {"cpu": ">= 1.2", "cuda": ">= 5"}
+TARGET = {"cpu": ">= 1.8", "cuda": ">= 5"}
 
 
 class SourceLoop:
