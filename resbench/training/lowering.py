@@ -54,15 +54,15 @@ def lower(model: nn.Module, lowering: str) -> None:
 
     Args:
         model: Taken is what is an ``nn.Conv2d`` itself, not a subclass, with zeros as padding, without groups and
-            dilation.
+            dilation; and an ``nn.AdaptiveAvgPool2d`` to one pixel.
         lowering: ``auto``, or ``off`` to undo it.
     """
     for module in model.modules():
-        if lowering == "auto" and type(module) is nn.Conv2d:
-            if module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros":
-                module.__class__ = LoweredConv2d
-        elif lowering == "off" and type(module) is LoweredConv2d:
-            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+        lowered = LOWERED.get(type(module))
+        if lowering == "off" and isinstance(module, (LoweredConv2d, LoweredAvgPool2d)):
+            module.__class__ = type(module).__bases__[0]
+        elif lowering == "auto" and lowered is not None and lowered.takes(module):
+            module.__class__ = lowered
 
 
 @contextmanager
@@ -83,6 +83,11 @@ def constant_weights() -> Iterator[None]:
 
 class LoweredConv2d(nn.Conv2d):
     """A convolution that is computed as matrix products where :func:`plan_of` says so."""
+
+    @staticmethod
+    def takes(module: Any) -> bool:
+        """Returns whether some of a convolution's shapes could be computed as products."""
+        return module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros"
 
     def _get_name(self) -> str:
         return "Conv2d"
@@ -115,6 +120,31 @@ class LoweredConv2d(nn.Conv2d):
             if self.padding == "same" and not all(side % 2 for side in self.kernel_size):  # more on one side
                 return None
         return plan_of(len(images), images.shape[2:], self.kernel_size, self.stride, padding, dtype)
+
+
+class LoweredAvgPool2d(nn.AdaptiveAvgPool2d):
+    """The mean of all pixels, taken in the order in which channels_last has them in memory.
+
+    It is the gradient that gains: torch's own comes in the other layout, and adding it to that of the map's other use,
+    as in squeeze and excitation, takes several times as long.
+    """
+
+    @staticmethod
+    def takes(module: Any) -> bool:
+        """Returns whether a pool leaves one pixel."""
+        return module.output_size in (1, (1, 1))
+
+    def _get_name(self) -> str:
+        return "AdaptiveAvgPool2d"
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Returns [B, C, 1, 1] of [B, C, H, W]."""
+        if input.dim() != 4 or not input.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(input)
+        return _as_map(input.permute(0, 2, 3, 1).mean((1, 2), keepdim=True))
+
+
+LOWERED: dict[type[nn.Module], Any] = {nn.Conv2d: LoweredConv2d, nn.AdaptiveAvgPool2d: LoweredAvgPool2d}
 
 
 @lru_cache(maxsize=4096)

@@ -16,7 +16,7 @@ from resbench.registry import create_model
 from resbench.schema import EngineSettings
 from resbench.training import lowering
 from resbench.training.engine import Engine
-from resbench.training.lowering import LoweredConv2d, constant_weights, lower, plan_of
+from resbench.training.lowering import LoweredAvgPool2d, LoweredConv2d, constant_weights, lower, plan_of
 
 NETWORKS = ["d2l_resnet18", "resnet34", "resnet50", "se_resnet50", "torchvision:resnext50_32x4d", "timm:resnet26d"]
 
@@ -163,6 +163,34 @@ class TestOneConvolution:
             results = [gradients(one, images) for one in (lowered(module), copy.deepcopy(module))]
         assert [value.dtype for value in results[0]] == [value.dtype for value in results[1]]
         assert apart(*[[value.float() for value in of] for of in results]) < 0.01
+
+
+class TestMean:
+    @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+    @pytest.mark.parametrize("size", [(1, 1), (4, 3)])
+    def test_output_and_gradient(self, size, layout):
+        images = torch.randn(3, 5, *size, dtype=torch.float64).contiguous(memory_format=layout)
+        pool = nn.AdaptiveAvgPool2d(1)
+        assert apart(gradients(lowered(pool), images), gradients(pool, images)) < 1e-15
+
+    def test_the_gradient_has_the_layout_of_the_map(self):
+        images = torch.randn(3, 5, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+        (gradient,) = torch.autograd.grad(lowered(nn.AdaptiveAvgPool2d((1, 1)))(images).sum(), images)
+        assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+    def test_images_without_a_batch_and_other_sizes_are_torchs(self):
+        images = torch.randn(5, 4, 4)
+        assert torch.equal(lowered(nn.AdaptiveAvgPool2d(1))(images), images.mean((1, 2), keepdim=True))
+        assert type(lowered(nn.AdaptiveAvgPool2d(2))) is type(lowered(nn.AdaptiveAvgPool2d((1, None))))
+        assert type(lowered(nn.AdaptiveAvgPool2d(2))) is nn.AdaptiveAvgPool2d
+
+    def test_nothing_of_the_module_changes_and_it_may_be_undone(self):
+        pool = nn.AdaptiveAvgPool2d(1)
+        one = lowered(pool)
+        assert repr(one) == repr(pool)
+        assert isinstance(one, LoweredAvgPool2d)
+        lower(one, "off")
+        assert type(one) is nn.AdaptiveAvgPool2d
 
 
 class TestConstantWeights:
