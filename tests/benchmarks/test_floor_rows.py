@@ -41,6 +41,8 @@ def test_limits_are_rows_in_their_units():
         ("NVIDIA H200", subject(batch_size=256), ""),
         ("NVIDIA H200", subject(stem="source"), ""),
         ("NVIDIA H200", subject(precision="fp32"), ""),
+        ("a processor", subject(128, "source"), ">= 0.45"),
+        ("a processor", subject(128, "source", "fp32"), ""),
     ],
 )
 def test_target_stands_where_the_floor_is_known_to_hold(device_name, of, expected):
