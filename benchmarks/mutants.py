@@ -173,6 +173,8 @@ def _in(file: str, *bugs: tuple[str, str, str, str]) -> list[Mutant]:
 
 
 # What kills more than one of them.
+LOWERING = "training/test_lowering.py"
+PRECISION = "planning/test_precision_choice.py"
 PROFILE = "measure/test_profile.py::TestProfile::test_every_figure_is_that_of_its_instrument"
 LATENCY = "measure/test_latency.py::TestMeasureLatency"
 MEMORY = "measure/test_memory.py::test_each_pass_has_a_window_of_its_own_and_is_counted_from_the_level"
@@ -232,6 +234,23 @@ MUTANTS = (
         ("training is counted from nothing", "training_allocated_mib=training.allocated_mib - level_mib",
          "training_allocated_mib=training.allocated_mib", MEMORY),
         ("one step, before there is momentum", "for _ in range(2):", "for _ in range(1):", MEMORY),
+    ),
+    *_in(
+        "training/lowering.py",
+        ("a product of all taps, a pixel each", "if 1 < pixels <= 4 and images >= 64:", "if False:", LOWERING),
+        ("each kernel tap of a pixel is its neighbour's", "slice(begin - first, end - first)", "slice(0, end - begin)",
+         LOWERING),
+        ("gradients of shared inputs replace each other", "total[place] += part", "total[place] = part", LOWERING),
+        ("a kept matrix is another plan's", "key = id(weight), id(plan)", "key = id(plan), id(plan)", LOWERING),
+        ("groups are lowered", "module.groups == 1 and ", "", LOWERING),
+        ("means in the other layout", "input.permute(0, 2, 3, 1).mean((1, 2), keepdim=True)",
+         "super().forward(input).permute(0, 2, 3, 1)", LOWERING),
+    ),
+    *_in(
+        "planning/precision_choice.py",
+        ("the arithmetic mean decides", "statistics.geometric_mean(", "statistics.fmean(", PRECISION),
+        ("a busy machine's reading counts", 'and data["doubts"]:', "and False:", PRECISION),
+        ("a reading is of any batch", ", f\"batch {subject.batch_size}\"", "", PRECISION),
     ),
     *_in(
         "measure/flops.py",

@@ -14,9 +14,9 @@ from resbench.measure.telemetry import SUSPECT, Telemetry
 from resbench.recipes import get_recipe
 from resbench.schema import EngineSettings
 
-PAIRS = 4
+PAIRS = 3
 """Timed steps of each precision, in turn, behind one of each that warms up."""
-SECONDS = 4.0
+SECONDS = 1.5
 """No further pair of a network is begun after this long, once one is timed."""
 
 
