@@ -4,7 +4,7 @@
 #   make bench [SUITE=smoke] [BUDGET=2ep] [MODELS=resnet34,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make sources [BUDGET=1ep] [MODELS=se_resnet50,resnet50] [DATASET=folder:PATH] [OUT=DIR]
 #   make headline [MINUTES=9] [PIECES="suites sweep"] [DATASET=folder:PATH] [OUT=DIR]
-#   make test | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
+#   make test [ALL=1] | lint | latency | bench-harness [ROWS="step pipeline"] [MINUTES=9] | faults [KILLS=20] | report [OUT=DIR]
 #   make mutants [ONLY=TEXT] | docs | setup | clean
 
 PYTHON ?= python3
@@ -21,6 +21,7 @@ MINUTES ?=
 PIECES ?=
 KILLS ?=
 ONLY ?=
+ALL ?=
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))  # some tests wait for processes
 RESULTS = $(or $(OUT),results/$(or $(SUITE),$(if $(wildcard results/cifar10/records.jsonl),cifar10,smoke)))
 
@@ -50,8 +51,8 @@ headline: $(READY) ## All that a GPU is to answer about the five networks, some 
 	$(BIN)/python -m benchmarks.headline $(PIECES) $(if $(MINUTES),--minutes '$(MINUTES)') \
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(OUT),--out '$(OUT)')
 
-test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+test: $(READY) ## Run the tests; with ALL=1 also those that take long
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 $(if $(ALL),,-m 'not slow')
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

@@ -128,8 +128,15 @@ UNLOWERED = EngineSettings("cpu", "fp32", lowering="off")
 """As products, convolutions round otherwise than a plain loop's."""
 
 
+TRAINED = [
+    ("cnn", "common"),
+    pytest.param("d2l_resnet18", "common", marks=pytest.mark.slow),
+    ("cnn", "se_resnet50"),
+]
+
+
 @pytest.mark.usefixtures("brief_timing")
-@pytest.mark.parametrize(("model", "recipe"), [("cnn", "common"), ("d2l_resnet18", "common"), ("cnn", "se_resnet50")])
+@pytest.mark.parametrize(("model", "recipe"), TRAINED)
 def test_a_trial_is_a_plain_loop(folder: Path, model: str, recipe: str) -> None:
     planned: Callable[..., Any] = planner(folder)
     record, events = run(planned(model=model, recipe=recipe, budget=f"{EPOCHS}ep", seed=SEED, engine=UNLOWERED))

@@ -88,6 +88,7 @@ def test_a_run_can_go_on_in_a_folder_of_several_suites_of_networks(tmp_path: Pat
     assert [planned["trial_id"] for planned in standing.suite["trials"]] == [trial.trial_id for trial in trials]
 
 
+@pytest.mark.slow
 def test_a_size_is_measured_in_an_interpreter_of_its_own(folder: Path) -> None:
     costs = measure_alone(folder, 20)
     assert costs.trials == 20

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from resbench import create_model
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_each_pass_of_a_network_is_timed_and_says_what_it_was(tmp_path: Path) -> None:
     record = tmp_path / "latency.json"
     flags = ["--models=cnn", "--batch-size=2", "--device=cpu", "--precision=fp32", f"--benchmark-json={record}"]

@@ -86,6 +86,7 @@ def test_harness_over_source_loop(monkeypatch):
     assert row.target == ">= 1.8"
 
 
+@pytest.mark.slow
 def test_harness_over_timm_step(monkeypatch):
     monkeypatch.setattr(timm_step, "MODEL", "timm:resnet18")
     monkeypatch.setattr(timm_step, "PROCESSES", 2)
@@ -97,6 +98,7 @@ def test_harness_over_timm_step(monkeypatch):
     assert row.low > 0
 
 
+@pytest.mark.slow
 def test_this_code_against_another_checkout(monkeypatch):
     """Against itself: the rows' form, and that a checkout's process that fails is an error."""
     monkeypatch.setattr(against, "_commit", lambda checkout: "0123456")

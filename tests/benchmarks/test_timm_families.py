@@ -16,6 +16,7 @@ def test_the_smallest_network_of_a_family_is_none_of_timms_own_test_networks():
     assert timm_families.smallest("visformer") == "visformer_tiny"
 
 
+@pytest.mark.slow
 def test_a_network_is_profiled_and_trained_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     table = tmp_path / "table.md"
     monkeypatch.setattr(

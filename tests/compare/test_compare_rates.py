@@ -24,6 +24,7 @@ MODELS = [f"m{number}" for number in range(5)]
 SHORT = {"mean": 40.0, "epochs": 1.0}
 
 
+@pytest.mark.slow
 def test_folders_of_unchanged_code_are_judged_as_the_simulations_judge() -> None:
     generator, columns = np.random.default_rng(0), [metric.source for metric in SPEEDS]
     plain = results_of(*(make_record(make_trial(model)) for model in MODELS))

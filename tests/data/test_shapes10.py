@@ -104,6 +104,7 @@ def test_as_a_dataset(dataset: Dataset):
     assert load_dataset("shapes10").fingerprint == dataset.fingerprint
 
 
+@pytest.mark.slow
 def test_a_small_residual_network_passes_ninety_percent(dataset: Dataset):
     torch.manual_seed(0)
     model = small_residual_network()

@@ -28,6 +28,7 @@ def test_what_changes_no_step_is_measured_once() -> None:
         assert network_of(replace(one, **{field: value})) != network_of(trial())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_trials")
 def test_two_networks_are_measured_for_real() -> None:
     engine = EngineSettings("cpu", "fp32", compile=True, cuda_graph=True)  # measured without either

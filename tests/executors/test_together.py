@@ -95,6 +95,7 @@ def plans(tmp_path: Path) -> tuple[Plan, Plan]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_trials")
 def test_seeds_at_once_learn_what_they_learn_alone_and_are_measured_alone(
     tmp_path: Path, plans: tuple[Plan, Plan], monkeypatch: pytest.MonkeyPatch

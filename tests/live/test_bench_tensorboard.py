@@ -118,6 +118,7 @@ def test_the_flag_is_in_the_help(invoke: Invoke) -> None:
     assert "--tensorboard" in invoke("bench", "--help").stdout
 
 
+@pytest.mark.slow
 def test_nothing_of_tensorboard_is_imported_where_it_is_not_asked_for() -> None:
     code = "import sys, resbench.cli.suites; print([name for name in sys.modules if 'tensorboard' in name.split('.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

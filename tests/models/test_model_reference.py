@@ -67,7 +67,7 @@ def test_resnet34_gives_torchvisions_outputs_under_the_same_weights(stem):
     assert_same_network(ours, theirs, size=32 if stem == "source" else 16)
 
 
-@pytest.mark.parametrize("stem", ["source", "cifar"])
+@pytest.mark.parametrize("stem", ["source", pytest.param("cifar", marks=pytest.mark.slow)])
 def test_resnet152_gives_torchvisions_outputs_under_the_same_weights(stem):
     theirs = torchvision.models.resnet152(num_classes=10)
     if stem == "cifar":

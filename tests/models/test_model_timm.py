@@ -82,6 +82,7 @@ def test_all_of_timms_networks_are_listed_by_their_whole_names():
     assert [model_entry(name).name for name in listed] == listed
 
 
+@pytest.mark.slow
 def test_a_fresh_process_needs_no_registration():
     """Trials run in processes that are spawned, which have nothing of their parent's."""
     code = "from resbench.registry import model_entry; print(model_entry('timm:resnet18').name)"

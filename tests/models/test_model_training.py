@@ -35,7 +35,12 @@ def cancelled_by_normalisation(network: nn.Module) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", list_models())
+SLOW = {"resnet152", "resnet152_frozen", "resnet50_nopool"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in list_models()]
+)
 def test_overfits_one_batch_of_random_images(name):
     torch.manual_seed(0)
     network = build(name).train()

@@ -119,6 +119,7 @@ def test_a_comparison_of_hostile_names_is_harmless(results: Path, form: tuple[st
         assert "<script" not in result.stdout
 
 
+@pytest.mark.slow
 def test_two_tables_whose_titles_have_the_same_letters_have_plots_of_their_own(tmp_path: Path) -> None:
     store = Store(tmp_path / HERE, create=True)
     for number, dataset in enumerate(("猫", "犬", "x" * 300 + "a", "x" * 300 + "b")):
