@@ -2,79 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resbench.schema import TrialRecord, columns
+from resbench.analysis.metrics import FOUND as SETTINGS
+from resbench.analysis.metrics import LEARNING, MEASURED, SHARED
+from resbench.analysis.metrics import MACHINE as SPEED
+from resbench.analysis.metrics import PLANNED as CELL
+
+__all__ = ["CELL", "LEARNING", "MEASURED", "SETTINGS", "SHARED", "SPEED", "cells", "on_one_machine", "split_cells"]
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-LEARNING = (
-    "model", "stem", "weights", "input", "dataset", "dataset_fingerprint", "recipe", "budget", "batch_size",
-    "micro_batch_size", "precision", "tf32", "compiled", "compile_mode", "devices",
-)  # fmt: skip
-"""What must agree before two accuracies, or anything else, may be compared."""
-
-SPEED = (
-    "memory_format", "cuda_graph", "lowering", "cached_features", "device_name", "driver", "torch", "cuda", "cudnn",
-    "host_cpu", "cpu_threads", "measuring_version",
-)  # fmt: skip
-"""What must agree besides before two times or two amounts of memory may be compared."""
-
-CELL = (
-    "model",
-    "stem",
-    "dataset",
-    "dataset_fingerprint",
-    "input",
-    "recipe",
-    "budget",
-    "weights",
-    "code",
-    "devices",
-    "precision",
-    "memory_format",
-    "batch_size",
-)
-"""The planned columns that two trials share when only their seeds differ."""
-
-SETTINGS = ("device_name", "tf32", "compiled", "compile_mode", "cuda_graph", "lowering", "cached_features")
-"""What a trial found where it ran. Seeds that differ in one of these are two cells, never one mean."""
-
-SHARED = (
-    "dataset",
-    "dataset_fingerprint",
-    "input",
-    "stem",
-    "recipe",
-    "budget",
-    "batch_size",
-    "device_name",
-    "devices",
-    "precision",
-    "tf32",
-    "memory_format",
-    "compiled",
-    "compile_mode",
-    "cuda_graph",
-    "lowering",
-)
-"""What the cells of one group, the rows of one table, have in common."""
-
 _ONE_MACHINE = tuple(name for name in SPEED if name not in (*CELL, *SETTINGS))
 """In what trials of one cell, and of one table, may differ: their accuracies are comparable, times and memory not."""
-
-MEASURED = (
-    *(name for name in columns(TrialRecord) if re.search(r"_(s|ms|mib|j|second)(_p\d+)?$", name)),
-    "mfu",
-    "train_clock_s",
-)
-"""Times, rates and amounts of memory: columns with a unit in their name, but for what the GPU's sensors say."""
 
 _PLANNED = tuple(name for name in SHARED if name not in SETTINGS)
 """What every trial of a group knows of it, whether it ran or not."""

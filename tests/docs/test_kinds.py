@@ -9,7 +9,7 @@ import pytest
 from documents import ROOT
 
 from benchmarks.docs.blocks import Block, DocumentError
-from benchmarks.docs.columns import FILES, Field, escape_words, unit_of
+from benchmarks.docs.columns import FILES, escape_words
 from benchmarks.docs.excerpts import harness, headline, plot, table
 from benchmarks.docs.kinds import KINDS, make_block
 from benchmarks.docs.listings import commands, networks
@@ -133,23 +133,6 @@ def test_every_column_of_a_file_is_explained(file: str) -> None:
     assert shown == [field.name for field in fields(FILES[file])]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| `")]
     assert all(len(row) == 3 and row[1] and len(row[2]) > 3 for row in cells)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "unit"),
-    [
-        ("latency_ms_p50", "float", "ms"),
-        ("train_images_per_second", "float", "images/s"),
-        ("test_accuracy", "float", "fraction"),
-        ("peak_memory_reserved_mib", "float", "MiB"),
-        ("wall_s", "float", "s"),
-        ("status", "str", "text"),
-        ("macs", "int", "MACs"),
-        ("compiled", "bool", "True, False"),
-    ],
-)
-def test_a_unit_is_what_the_name_or_the_type_says(name: str, kind: str, unit: str) -> None:
-    assert unit_of(Field(name, kind, "", "")) == unit
 
 
 def test_words_of_a_docstring_are_safe_in_a_cell() -> None:
