@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from resbench.errors import InputError, unknown
 from resbench.schema.rows import EpochRecord, TrialRecord, describe
 
 _COLUMNS = describe(TrialRecord)
@@ -18,8 +16,6 @@ PLANNED = tuple(name for name, column in _COLUMNS.items() if column.known == "pl
 """Known before a trial runs. Trials that share these are the seeds of one cell."""
 FOUND = tuple(name for name, column in _COLUMNS.items() if column.known == "found")
 """Known when a trial runs. Seeds that differ in one of these are two cells, never one mean."""
-ENGINE = tuple(name for name, column in _COLUMNS.items() if column.of == "engine")
-"""Settings, machine and software. Two conditions must share these for their speeds to be divided."""
 MEASURED = (*(name for name, column in _COLUMNS.items() if column.role == "measured"), "train_clock_s")
 """Times, rates and memory: figures of one machine."""
 SHARED = (
@@ -64,23 +60,6 @@ class Metric:
             return self.label
         return f"{self.label} {self.unit}" if self.unit == "images/s" else f"{self.label} ({self.unit})"
 
-    @property
-    def axis(self) -> str:
-        """Label and unit as an axis has them."""
-        return f"{self.label} ({self.unit})" if self.column == "train_clock_s" else self.header
-
-    @property
-    def is_accuracy(self) -> bool:
-        """Whether it is a fraction that is compared in percentage points, on any machine."""
-        return self.kind == "accuracy"
-
-    def change(self, base: float, new: float) -> float:
-        """Returns new less base: points for an accuracy, a fraction of the base (perhaps infinite) for the others."""
-        difference = new - base
-        if self.is_accuracy or not difference:
-            return difference
-        return difference / base if base else math.copysign(math.inf, difference)
-
 
 def _catalogue() -> dict[str, Metric]:
     columns = {name: column for name, column in _COLUMNS.items() if column.label}
@@ -108,38 +87,7 @@ METRICS = _catalogue()
 """By column."""
 NAMED = {metric.name: metric for metric in METRICS.values() if metric.name}
 """Those that a command can choose, by name."""
-ACCURACY, TIME = NAMED["accuracy"], NAMED["time"]
 COMPARED = tuple(
     NAMED[name] for name in ("accuracy", "throughput", "inference", "latency", "step", "memory", "inference_memory")
 )
 """What ``resbench compare`` judges; the train clock is throughput once more."""
-COSTS = tuple(NAMED[name] for name in ("macs", "params", "time", "latency", "memory"))
-"""What accuracy is paid for with, as pages plot it."""
-
-
-def parse_metrics(text: str, headers: dict[str, str]) -> list[str]:
-    """Reads ``accuracy,params,macs``: names of columns, or their headers with or without the unit.
-
-    Args:
-        text: What was given.
-        headers: By name, the headers to choose from.
-
-    Raises:
-        InputError: There is no such column, one is given twice, or none is given.
-    """
-    known = {
-        spelling: name
-        for name, header in headers.items()
-        for spelling in (name, header.lower(), header.lower().partition(" (")[0])
-    }
-    chosen: list[str] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name = known.get(part.lower())
-        if name is None:
-            raise unknown("column", part, headers)
-        if name in chosen:
-            raise InputError(f"the column {name!r} is given twice in {text!r}.")
-        chosen.append(name)
-    if not chosen:
-        raise InputError(f"no column is named in {text!r}. Accepted: {', '.join(headers)}.")
-    return chosen

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from resbench.analysis.metrics import COMPARED
 from resbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -55,15 +56,7 @@ class Metric:
         return difference / base if base else math.copysign(math.inf, difference)
 
 
-METRICS = (
-    Metric("test accuracy (%)", "test_accuracy", "accuracy", True),
-    Metric("train images/s", "train_images_per_second", "throughput", True),
-    Metric("inference images/s", "inference_images_per_second", "throughput", True),
-    Metric("latency p50 (ms)", "latency_ms_p50", "latency", False),
-    Metric("step p50 (ms)", "step_ms_p50", "latency", False),
-    Metric("train memory (MiB)", "peak_memory_allocated_mib", "memory", False),
-    Metric("inference memory (MiB)", "inference_memory_mib", "memory", False),
-)
+METRICS = tuple(Metric(each.header, each.column, each.kind, each.better == "max") for each in COMPARED)
 
 
 METRIC_COLUMNS = tuple(metric.source for metric in METRICS)

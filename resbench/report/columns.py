@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from resbench.analysis.metrics import NAMED
 from resbench.errors import InputError, unknown
 from resbench.report.numbers import duration_with, percent, present, significant, with_deviation
 
@@ -45,16 +46,25 @@ def _millions(value: Any) -> str:
     return significant(value / 1e6 if present(value) else None)
 
 
+def _column(name: str, write: Callable[..., str], *, plain_header: str = "") -> Column:
+    """Returns a metric of the catalogue as a column."""
+    metric = NAMED[name]
+    source = metric.column if metric.role == "counted" else f"{metric.column}_mean"
+    better: Callable[[list[float]], float] = max if metric.better == "max" else min
+    header, whole = metric.header, metric.whole_batches
+    return Column(name, header, source, write, better, whole, metric.scale, plain_header)
+
+
 COLUMNS = (
-    Column("params", "params (M)", "params", _millions, min, factor=1e-6),
-    Column("macs", "MACs (M)", "macs", _millions, min, factor=1e-6),
-    Column(ACCURACY, "test accuracy (%)", "test_accuracy_mean", percent, max, factor=100),
-    Column("throughput", "train images/s", "train_images_per_second_mean", with_deviation, max, True),
-    Column("inference", "inference images/s", "inference_images_per_second_mean", with_deviation, max),
-    Column("latency", "latency p50 (ms)", "latency_ms_p50_mean", partial(with_deviation, digits=3), min),
-    Column("step", "step p50 (ms)", "step_ms_p50_mean", partial(with_deviation, digits=3), min, True),
-    Column("memory", "train memory (MiB)", "peak_memory_allocated_mib_mean", with_deviation, min, True),
-    Column(TIME, "train time", "train_clock_s_mean", duration_with, min, True, plain_header="train time (s)"),
+    _column("params", _millions),
+    _column("macs", _millions),
+    _column(ACCURACY, percent),
+    _column("throughput", with_deviation),
+    _column("inference", with_deviation),
+    _column("latency", partial(with_deviation, digits=3)),
+    _column("step", partial(with_deviation, digits=3)),
+    _column("memory", with_deviation),
+    _column(TIME, duration_with, plain_header="train time (s)"),
 )
 """Those with figures; an interval and a tier stand behind the accuracy, and the status behind all."""
 

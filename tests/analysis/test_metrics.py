@@ -6,10 +6,9 @@ import pytest
 
 from resbench.analysis import metrics
 from resbench.analysis.metrics import METRICS, NAMED, SHARED
-from resbench.compare import METRICS as COMPARED
-from resbench.report.columns import COLUMNS
 from resbench.schema.rows import EpochRecord, ProfileRecord, TrialRecord, describe
 from resbench.stats import AVERAGED, CONSTANT
+from resbench.stats.summary import WITHOUT_INTERVAL
 
 ROLES = {"learning", "machine", "label", "counted", "learnt", "measured", "outcome"}
 
@@ -40,16 +39,26 @@ def test_what_accuracies_and_speeds_need_equal() -> None:
     assert "seed" not in (*metrics.PLANNED, *metrics.FOUND)
 
 
-def test_the_catalogue_agrees_with_what_tables_show() -> None:
-    for column in COLUMNS:
-        metric = NAMED[column.name]
-        assert metric.header == column.header
-        assert metric.better == column.better.__name__
-        assert metric.whole_batches == column.needs_whole_batches
-        assert metric.column == (column.measured or column.source)
-    for compared in COMPARED:
-        metric = METRICS[compared.source]
-        assert (metric.header, metric.kind) == (compared.name, compared.threshold)
-        assert (metric.better == "max") == compared.higher_is_better
+def test_headers_have_the_unit_that_figures_are_shown_in() -> None:
+    headers = {name: (metric.header, metric.scale, metric.better, metric.kind) for name, metric in NAMED.items()}
+    assert headers["accuracy"] == ("test accuracy (%)", 100.0, "max", "accuracy")
+    assert headers["throughput"] == ("train images/s", 1.0, "max", "throughput")
+    assert headers["latency"] == ("latency p50 (ms)", 1.0, "min", "latency")
+    assert headers["memory"] == ("train memory (MiB)", 1.0, "min", "memory")
+    assert headers["params"][:3] == ("params (M)", 1e-6, "min")
+    assert headers["time"][0] == "train time"
+    in_parts = {name for name, metric in NAMED.items() if metric.whole_batches}
+    assert in_parts == {"throughput", "step", "memory", "time"}
+
+
+def test_the_summary_has_the_metrics_of_the_catalogue_and_no_other() -> None:
     of_summary = {name for name, metric in METRICS.items() if metric.summary}
     assert of_summary == {*AVERAGED, *CONSTANT} - {"source"}
+    assert {name for name in AVERAGED if not METRICS[name].interval} == {*WITHOUT_INTERVAL}
+
+
+def test_times_rates_and_memory_are_what_has_such_a_unit() -> None:
+    with_unit = {
+        name for name, column in describe(TrialRecord).items() if column.unit in {"s", "ms", "MiB", "J", "images/s"}
+    }
+    assert set(metrics.MEASURED) == {*with_unit, "mfu", "train_clock_s"}
