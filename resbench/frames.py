@@ -20,6 +20,7 @@ from resbench.schema import (
     columns,
     format_input,
 )
+from resbench.schema.rows import describe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,18 +31,7 @@ _TRIAL, _EPOCH, _PROFILE = (tuple(columns(record)) for record in (TrialRecord, E
 _STEPS = _EPOCH.index("steps")
 _PROFILE_KEY = (
     "trial_id",
-    "model",
-    "stem",
-    "input",
-    "num_classes",
-    "batch_size",
-    "device_name",
-    "precision",
-    "memory_format",
-    "compiled",
-    "compile_mode",
-    "cuda_graph",
-    "lowering",
+    *(name for name, column in describe(ProfileRecord).items() if column.role in ("learning", "machine")),
 )
 """What tells two profiles apart: the network, its input, and the settings it was measured under."""
 

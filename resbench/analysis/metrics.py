@@ -62,8 +62,8 @@ class Metric:
 
 
 def _catalogue() -> dict[str, Metric]:
-    columns = {name: column for name, column in _COLUMNS.items() if column.label}
-    columns["train_clock_s"] = describe(EpochRecord)["train_clock_s"]
+    clock = {"train_clock_s": describe(EpochRecord)["train_clock_s"]}
+    columns = {**clock, **{name: column for name, column in _COLUMNS.items() if column.label}}
     return {
         name: Metric(
             name,

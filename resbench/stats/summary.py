@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from resbench.analysis.metrics import METRICS
 from resbench.stats.basics import mean, standard_deviation, t_half_width
 from resbench.stats.cells import CELL, SETTINGS, group_cells, on_one_machine, split_cells
 from resbench.stats.ranking import Ranking, rank
@@ -19,38 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-AVERAGED = (
-    "test_accuracy",
-    "best_test_accuracy",
-    "train_accuracy",
-    "test_loss",
-    "train_images_per_second",
-    "inference_images_per_second",
-    "latency_ms_p50",
-    "step_ms_p50",
-    "step_ms_p90",
-    "forward_ms",
-    "backward_ms",
-    "peak_memory_allocated_mib",
-    "inference_memory_mib",
-    "train_clock_s",
-    "wall_s",
-)
+_UNITS = ("%", "", "images/s", "ms", "MiB", "s")
+"""The order of the averaged columns."""
+_VARYING = [metric for metric in METRICS.values() if metric.summary and metric.role != "counted"]
+AVERAGED = tuple(metric.column for metric in sorted(_VARYING, key=lambda metric: _UNITS.index(metric.unit)))
 """Columns of a summary that have a mean and a standard deviation over the seeds."""
-
-WITHOUT_INTERVAL = ("best_test_accuracy", "wall_s")
-"""Those of them whose seeds are no independent draws from one distribution: the best epoch was picked on the test set,
-and the first seed alone pays for what is compiled once and kept."""
-
-CONSTANT = (
-    "source",
-    "params",
-    "trainable_params",
-    "macs",
-    "forward_flops",
-    "train_flops_per_image",
-    "activations",
-)
+WITHOUT_INTERVAL = tuple(name for name in AVERAGED if not METRICS[name].interval)
+"""Those of them whose seeds are no independent draws from one distribution."""
+CONSTANT = ("source", *(each.column for each in METRICS.values() if each.summary and each.role == "counted"))
 """Columns that do not depend on the seed and are carried over."""
 
 RANKED = ("tier", "tier_reason", "tests", "detectable_gap", "detectable_gap_holm")
