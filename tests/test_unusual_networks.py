@@ -280,7 +280,6 @@ class TestProfile:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.usefixtures("warm_trials")
 def test_check_runs_to_its_end_on_them():
     names = ["unfreezing", "remembering"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from resbench import libraries, origins, plugins, registry
 
+ROOT = Path(__file__).resolve().parent.parent
 HEADER = "import resbench\nfrom torch import nn\n"
 
 
@@ -48,6 +49,7 @@ def forgetting() -> Iterator[None]:
             there.update(before)
         origins._FAULTS[:], plugins._ASKED[:], sys.path[:] = kept[2], kept[3], places
         for name in set(sys.modules) - modules:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
+            file = Path(getattr(sys.modules[name], "__file__", None) or "/").resolve()
+            temporary = file.is_relative_to(Path(tempfile.gettempdir()).resolve())
+            if temporary and not file.is_relative_to(ROOT):  # a checkout may be in a temporary folder
                 del sys.modules[name]

@@ -232,7 +232,7 @@ def test_a_trial_is_run_again_as_it_was(invoke: Invoke, data: Path, tmp_path: Pa
     assert result.exit_code in (0, 1), result.output  # a busy machine may be slower than it was
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("test accuracy"))
     assert "identical" in line
-    assert "the same to the bit" in line
+    assert "the same to the bit" in line, result.output
     again = load_results(tmp_path / "reproduced" / before["trial_id"])
     (row,) = again.trials.itertuples()
     assert (row.trial_id, row.status, row.seed) == (before["trial_id"], "ok", 3)
