@@ -38,7 +38,11 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keeps decoded datasets and compiled code out of the user's cache folder."""
+    """Keeps decoded datasets and compiled code out of the user's cache folder, and the environment as above.
+
+    What runs a cluster's work sets the number of threads for its process, which is that of the tests.
+    """
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RESBENCH_CACHE", str(cache_folder))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache_folder / "compiled"))
     return cache_folder

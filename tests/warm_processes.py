@@ -43,9 +43,5 @@ def as_if_spawned(environment: dict[str, str], target: Callable[..., None], argu
     """Runs in the fork: it has the environment of the process that wants it, not of the server."""
     os.environ.clear()
     os.environ.update(environment)
-    if (threads := environment.get("OMP_NUM_THREADS", "")).isdigit():
-        import torch
-
-        torch.set_num_threads(int(threads))  # torch read the server's environment, which may have been another test's
     gc.freeze()  # what the server has imported is no garbage of the trial's
     target(*arguments)
